@@ -1,0 +1,45 @@
+//! The server's HTTP types: what `/api/v1`, `/health` and the errors look like on the wire.
+//!
+//! Shared by the server, the command line and the controller, so that a change of the wire is one change.
+//! JSON, `camelCase` keys, absent instead of `null`. Digests are `sha256:<64 lower-case hex>`, sizes are bytes,
+//! times are RFC 3339 in UTC.
+//!
+//! | call | body → answer | right on `packages` |
+//! |---|---|---|
+//! | `GET /api/v1/packages` | → [`PackageList`] | get |
+//! | `GET /api/v1/packages/{name}/{version}` | → [`PackageInfo`] | get |
+//! | `PUT /api/v1/declarations/{id}` | [`DeclarationSpec`] → [`Declaration`] | create |
+//! | `GET /api/v1/declarations/{id}` | → [`Declaration`] | get |
+//! | `DELETE /api/v1/declarations/{id}` | → [`Declaration`] while removing, 404 once gone | delete |
+//! | `GET /api/v1/status` | → [`ServerStatus`] | get |
+
+pub mod declaration;
+pub mod error;
+pub mod health;
+pub mod package;
+pub mod status;
+
+pub use declaration::{Credentials, Declaration, DeclarationSpec, FailureReason, PublishedPackage, UrlSource};
+pub use error::ApiError;
+pub use health::Health;
+pub use package::{PackageImage, PackageInfo, PackageList, Progress, State};
+pub use status::ServerStatus;
+
+/// First path segment of the API, with its version.
+pub const BASE_PATH: &str = "/api/v1";
+
+/// Audience that tokens for a registry must carry: `registry.dcos.io/<namespace>/<name>`.
+#[must_use]
+pub fn token_audience(namespace: &str, name: &str) -> String {
+    format!("registry.dcos.io/{namespace}/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audience_names_one_registry_of_one_namespace() {
+        assert_eq!(token_audience("apps", "dcos-registry"), "registry.dcos.io/apps/dcos-registry");
+    }
+}

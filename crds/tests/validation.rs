@@ -1,0 +1,81 @@
+//! The CEL rules of both kinds, run as the API server runs them.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
+
+use crds::{Package, PackageRegistry};
+
+fn registry(spec: &str) -> PackageRegistry {
+    named("dcos-registry", spec)
+}
+
+fn named(name: &str, spec: &str) -> PackageRegistry {
+    let text = format!(
+        "apiVersion: registry.dcos.io/v1alpha1\nkind: PackageRegistry\nmetadata: {{name: {name}, namespace: apps}}\nspec: {spec}\n"
+    );
+    serde_saphyr::from_str(&text).unwrap()
+}
+
+fn package(registry: &str) -> Package {
+    let text = format!(
+        "apiVersion: registry.dcos.io/v1alpha1\nkind: Package\nmetadata: {{name: p, namespace: apps}}\n\
+         spec: {{registryRef: {{name: {registry}}}, source: {{url: {{url: 'https://a.test/p.dcos'}}}}}}\n"
+    );
+    serde_saphyr::from_str(&text).unwrap()
+}
+
+fn refusal<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, E>) -> String {
+    format!("{:?}", result.expect_err("the rule must refuse this"))
+}
+
+#[test]
+fn an_empty_spec_is_a_local_registry_with_all_defaults() {
+    let registry = registry("{}");
+    registry.validate_cel().unwrap();
+    assert_eq!(registry.spec.instances, 1);
+    assert_eq!(registry.spec.storage.local.unwrap().size.0, "10Gi");
+    assert!(registry.spec.node_trust.enabled);
+    assert!(registry.spec.packages.sources.require_digest);
+}
+
+#[test]
+fn a_name_over_forty_characters_is_refused() {
+    assert!(refusal(named(&"a".repeat(41), "{}").validate_cel()).contains("at most 40"));
+}
+
+#[test]
+fn a_name_with_a_dot_is_refused_since_it_becomes_a_host_name() {
+    assert!(refusal(named("docker.io", "{}").validate_cel()).contains("metadata.name"));
+}
+
+#[test]
+fn storage_without_a_kind_is_refused() {
+    assert!(refusal(registry("{storage: {}}").validate_cel()).contains("exactly one storage"));
+}
+
+#[test]
+fn a_storage_class_can_not_be_changed_added_or_dropped() {
+    let with = |class: &str| registry(&format!("{{storage: {{local: {{size: 1Gi, storageClassName: {class}}}}}}}"));
+    let without = registry("{storage: {local: {size: 1Gi}}}");
+    with("fast").validate_cel_update(&with("fast")).unwrap();
+    for (new, old) in [(with("slow"), with("fast")), (with("fast"), without.clone()), (without, with("fast"))] {
+        assert!(refusal(new.validate_cel_update(&old)).contains("immutable"));
+    }
+}
+
+#[test]
+fn a_leaf_that_outlives_its_authority_is_refused() {
+    let text = "{tls: {selfManaged: {caDuration: 2h, duration: 3h}}}";
+    assert!(refusal(registry(text).validate_cel()).contains("caDuration"));
+}
+
+#[test]
+fn a_package_can_not_move_to_another_registry() {
+    package("a").validate_cel_update(&package("a")).unwrap();
+    assert!(refusal(package("b").validate_cel_update(&package("a"))).contains("immutable"));
+}
+
+#[test]
+fn a_package_without_a_source_is_refused() {
+    let mut package = package("a");
+    package.spec.source.url = None;
+    assert!(refusal(package.validate_cel()).contains("exactly one source"));
+}
