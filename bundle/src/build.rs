@@ -1,0 +1,338 @@
+//! Building a bundle from a build definition, files and images.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::path::PathBuf;
+
+use snafu::{ResultExt, Snafu, ensure};
+use url::Url;
+
+use crate::definition::{Definition, DefinitionError, Location, file_name, without_credentials};
+use crate::digest::sha256_of;
+use crate::image::source::{FoundImage, ImageSource, SourceError};
+use crate::json::Json;
+use crate::manifest::{Manifest, ManifestImage, ManifestResource};
+use crate::model::Descriptor;
+use crate::reference::{Reference, ReferenceError};
+use crate::stream::Limits;
+use crate::universe::{Metadata, MetadataError, content_hashes, file_addresses, image_references, rewrite_files};
+use crate::write::{Contents, Part, write};
+
+/// Gets files from other machines.
+pub trait Fetch {
+    /// Why a file can't be had.
+    type Error: std::error::Error + 'static;
+
+    /// Downloads a file to its end, into a file that can be read again.
+    ///
+    /// # Errors
+    /// An answer other than 200 after redirects, a connection that fails, a disk that is full.
+    fn fetch(&mut self, url: &Url) -> Result<File, Self::Error>;
+}
+
+/// What is going on, for the one who waits.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// A file is fetched from this address.
+    Fetching(String),
+    /// These images are put into the bundle.
+    Saving(Vec<String>),
+    /// This key has an empty address: it stays, nothing is fetched.
+    EmptyAddress(String),
+}
+
+/// Why there is no bundle.
+#[derive(Debug, Snafu)]
+pub enum BuildError<E: std::error::Error + 'static> {
+    /// The definition is wrong.
+    #[snafu(display("{source}"))]
+    Definition {
+        /// Why.
+        source: DefinitionError,
+    },
+    /// A file can't be downloaded.
+    #[snafu(display("{address}: {source}"))]
+    Download {
+        /// Which.
+        address: String,
+        /// Why.
+        source: E,
+    },
+    /// A file can't be read.
+    #[snafu(display("{address} ({}): {source}", path.display()))]
+    LocalFile {
+        /// As the definition has it.
+        address: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A path that leads to a folder or a device.
+    #[snafu(display("{address} ({}): must be a regular file", path.display()))]
+    NotRegular {
+        /// As the definition has it.
+        address: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Other bytes than the definition says.
+    #[snafu(display("{address}: the definition says sha256 {expected}, found {found}"))]
+    ContentHash {
+        /// Which file.
+        address: String,
+        /// As the definition has it.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
+    /// An image's reference is wrong.
+    #[snafu(display("{source}"))]
+    Reference {
+        /// Why.
+        source: ReferenceError,
+    },
+    /// A source of images is wrong.
+    #[snafu(display("{source}"))]
+    Source {
+        /// Why.
+        source: SourceError,
+    },
+    /// An image that no source has.
+    #[snafu(display(
+        "image {reference} is in none of the given sources ({given}): pass --images=oci:DIRECTORY, --images=oci-archive:FILE or --images=docker-archive:FILE with an image of this name; images are not pulled from registries yet"
+    ))]
+    NoImage {
+        /// The image.
+        reference: String,
+        /// What the sources have.
+        given: String,
+    },
+    /// What would be written is not valid.
+    #[snafu(display("{source}"))]
+    Result {
+        /// Why.
+        source: MetadataError,
+    },
+    /// The bundle can't be written.
+    #[snafu(display("the bundle could not be written: {source}"))]
+    Write {
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Fetches every file, finds every image and writes the bundle to `output`.
+///
+/// # Errors
+/// [`BuildError`]. The output is then of no use.
+pub fn build<W: Write + Seek, F: Fetch>(
+    definition: &Definition,
+    sources: &mut [ImageSource],
+    fetch: &mut F,
+    built_by: &str,
+    output: W,
+    report: &mut dyn FnMut(Step),
+) -> Result<W, BuildError<F::Error>> {
+    let mut files = Files { definition, fetch, report, by_location: BTreeMap::new(), by_address: BTreeMap::new() };
+    let assets = definition.document().at(&["resource", "assets", "uris"]).map_or(&[][..], Json::entries);
+    for (alias, value) in assets {
+        match value.as_str() {
+            Some("") => (files.report)(Step::EmptyAddress(format!("resource.assets.uris.{alias}"))),
+            Some(address) => files.take(address)?,
+            None => {}
+        }
+    }
+    let images = Packed::find(definition.document(), sources)?;
+    if !images.references.is_empty() {
+        (files.report)(Step::Saving(images.references.clone()));
+    }
+    for address in file_addresses(definition.document()) {
+        files.take(address)?;
+    }
+    files.check_content_hashes()?;
+    let paths = files.by_address;
+    let held = files.by_location;
+    let mut document = definition.document().clone();
+    rewrite_files(&mut document, &mut |address| {
+        paths.get(address).and_then(|location| held.get(location)).map_or_else(|| address.to_owned(), Held::path)
+    });
+    let metadata = document.to_string();
+    Metadata::parse(metadata.as_bytes()).context(ResultSnafu)?;
+    // Two locations with the same bytes and name are one entry.
+    let entries: BTreeMap<String, &Held> = held.values().map(|held| (held.path(), held)).collect();
+    let resources = entries.iter().map(|(path, held)| held.listed(path)).collect();
+    let manifest = Manifest::new(built_by.to_owned(), resources, images.listed.clone());
+    let contents =
+        Contents { metadata: metadata.as_bytes(), manifest: &manifest, images: &images.targets, blobs: &images.blobs };
+    write(output, &contents, &mut |part| match part {
+        Part::File(path) => entries.get(path).map_or_else(|| not_there(path), |held| held.open()),
+        Part::Blob(digest) => images.open(sources, digest),
+    })
+    .context(WriteSnafu)
+}
+
+struct Files<'a, F> {
+    definition: &'a Definition,
+    fetch: &'a mut F,
+    report: &'a mut dyn FnMut(Step),
+    by_location: BTreeMap<Location, Held>,
+    by_address: BTreeMap<String, Location>,
+}
+
+/// A file that is at hand.
+struct Held {
+    place: Place,
+    name: String,
+    sha256: String,
+    size: u64,
+    source: String,
+}
+
+enum Place {
+    Downloaded(File),
+    Local(PathBuf),
+}
+
+impl Held {
+    fn path(&self) -> String {
+        format!("resources/{}/{}", self.sha256, self.name)
+    }
+
+    fn listed(&self, path: &str) -> ManifestResource {
+        ManifestResource {
+            path: path.to_owned(),
+            size: self.size,
+            sha256: self.sha256.clone(),
+            source: self.source.clone(),
+        }
+    }
+
+    fn open(&self) -> io::Result<Box<dyn Read>> {
+        let file = match &self.place {
+            Place::Downloaded(file) => {
+                let mut file = file.try_clone()?;
+                file.rewind()?;
+                file
+            }
+            Place::Local(path) => File::open(path)?,
+        };
+        Ok(Box::new(file))
+    }
+}
+
+impl<F: Fetch> Files<'_, F> {
+    /// Fetches the file behind an address, unless it is there already.
+    fn take(&mut self, address: &str) -> Result<(), BuildError<F::Error>> {
+        if self.by_address.contains_key(address) {
+            return Ok(());
+        }
+        let location = self.definition.locate(address).context(DefinitionSnafu)?;
+        let shown = without_credentials(address);
+        if !self.by_location.contains_key(&location) {
+            (self.report)(Step::Fetching(shown.clone()));
+            let place = match &location {
+                Location::Http(url) => {
+                    let file = self.fetch.fetch(url).context(DownloadSnafu { address: &shown })?;
+                    Place::Downloaded(file)
+                }
+                Location::File(path) => {
+                    let metadata = std::fs::metadata(path).context(LocalFileSnafu { address, path })?;
+                    ensure!(metadata.is_file(), NotRegularSnafu { address, path });
+                    Place::Local(path.clone())
+                }
+            };
+            let name = file_name(address, &location);
+            let mut held = Held { place, name, sha256: String::new(), size: 0, source: shown };
+            let hashed = held.open().and_then(|mut file| sha256_of(&mut file));
+            let path = match &held.place {
+                Place::Local(path) => path.clone(),
+                Place::Downloaded(_) => PathBuf::new(),
+            };
+            let (digest, size) = hashed.context(LocalFileSnafu { address, path })?;
+            digest.trim_start_matches("sha256:").clone_into(&mut held.sha256);
+            held.size = size;
+            self.by_location.insert(location.clone(), held);
+        }
+        self.by_address.insert(address.to_owned(), location);
+        Ok(())
+    }
+
+    fn check_content_hashes(&self) -> Result<(), BuildError<F::Error>> {
+        for (address, expected) in content_hashes(self.definition.document()) {
+            let held = self.by_address.get(address).and_then(|location| self.by_location.get(location));
+            let Some(held) = held else { continue };
+            let expected = expected.to_ascii_lowercase();
+            let found = &held.sha256;
+            ensure!(expected == *found, ContentHashSnafu { address: without_credentials(address), expected, found });
+        }
+        Ok(())
+    }
+}
+
+/// The images of a package.
+#[derive(Default)]
+struct Packed {
+    /// As the definition has them, each once, in its order of aliases.
+    references: Vec<String>,
+    targets: BTreeMap<String, Descriptor>,
+    blobs: BTreeSet<Descriptor>,
+    /// Which source has a blob.
+    sources: BTreeMap<String, usize>,
+    listed: Vec<ManifestImage>,
+}
+
+impl Packed {
+    fn find<E: std::error::Error + 'static>(
+        document: &Json,
+        sources: &mut [ImageSource],
+    ) -> Result<Self, BuildError<E>> {
+        let mut packed = Self::default();
+        let limits = Limits::default();
+        for (alias, written) in image_references(document) {
+            let reference = Reference::parse(&written).context(ReferenceSnafu)?;
+            let mut found = None;
+            for (index, source) in sources.iter_mut().enumerate() {
+                if let Some(image) = source.find(&reference, &limits).context(SourceSnafu)? {
+                    found = Some((index, image));
+                    break;
+                }
+            }
+            let Some((index, FoundImage { target, manifests, blobs })) = found else {
+                return NoImageSnafu { reference: written, given: given(sources) }.fail();
+            };
+            let tag = if reference.tag.is_none() && reference.digest.is_none() { ":latest" } else { "" };
+            let explicit = format!("{written}{tag}");
+            packed.listed.push(ManifestImage { alias, reference: explicit, manifest_digest: target.digest.clone() });
+            for blob in manifests.into_iter().chain(blobs) {
+                packed.sources.entry(blob.digest.clone()).or_insert(index);
+                packed.blobs.insert(blob);
+            }
+            if packed.targets.insert(written.clone(), target).is_none() {
+                packed.references.push(written);
+            }
+        }
+        Ok(packed)
+    }
+
+    fn open(&self, sources: &[ImageSource], digest: &str) -> io::Result<Box<dyn Read>> {
+        let source = self.sources.get(digest).and_then(|index| sources.get(*index));
+        source.map_or_else(|| not_there(digest), |source| source.blob(digest))
+    }
+}
+
+/// What the sources have, for a message.
+fn given(sources: &[ImageSource]) -> String {
+    let one = |source: &ImageSource| {
+        let names: Vec<_> = source.names().collect();
+        let has = if names.is_empty() { "no named images".to_owned() } else { names.join(", ") };
+        format!("{} has {has}", source.given())
+    };
+    let all: Vec<_> = sources.iter().map(one).collect();
+    if all.is_empty() { "there are none".to_owned() } else { all.join("; ") }
+}
+
+fn not_there<T>(what: &str) -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::NotFound, format!("{what} is not there")))
+}

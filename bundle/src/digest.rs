@@ -1,0 +1,74 @@
+//! The content digest: the same content is the same package, however it was zipped.
+
+use std::io::{self, Read};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::model::{File, Image};
+
+/// `sha256:<hex>` of some bytes.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+}
+
+/// `sha256:<hex>` and number of everything that is read to the end.
+pub(crate) fn sha256_of(input: &mut dyn Read) -> io::Result<(String, u64)> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut size = 0;
+    loop {
+        let count = match input.read(&mut buffer) {
+            Ok(0) => return Ok((format!("sha256:{}", hex(&hasher.finalize())), size)),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hasher.update(buffer.get(..count).unwrap_or_default());
+        size += count as u64;
+    }
+}
+
+/// Lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+#[derive(Serialize)]
+struct Content<'a> {
+    files: Vec<FileContent<'a>>,
+    images: Vec<ImageContent<'a>>,
+    metadata: String,
+}
+
+#[derive(Eq, Ord, PartialEq, PartialOrd, Serialize)]
+struct FileContent<'a> {
+    name: &'a str,
+    sha256: &'a str,
+}
+
+#[derive(Eq, Ord, PartialEq, PartialOrd, Serialize)]
+struct ImageContent<'a> {
+    reference: &'a str,
+    digest: &'a str,
+}
+
+/// sha256 of the RFC 8785 form of `{"files":[{"name","sha256"}…],"images":[{"digest","reference"}…],"metadata":"sha256:…"}`,
+/// lists sorted by name and reference, each item once.
+pub(crate) fn content_digest(metadata: &[u8], files: &[File], images: &[Image]) -> String {
+    let bare = |digest: &'_ str| -> usize { digest.find(':').map_or(0, |colon| colon + 1) };
+    let mut file_contents: Vec<_> = files
+        .iter()
+        .map(|file| FileContent { name: &file.name, sha256: file.digest.get(bare(&file.digest)..).unwrap_or_default() })
+        .collect();
+    file_contents.sort();
+    file_contents.dedup();
+    let mut image_contents: Vec<_> =
+        images.iter().map(|image| ImageContent { reference: &image.reference, digest: &image.target.digest }).collect();
+    image_contents.sort();
+    image_contents.dedup();
+    let content = Content { files: file_contents, images: image_contents, metadata: sha256(metadata) };
+    // Strings and lists alone always have a canonical form.
+    sha256(&serde_jcs::to_vec(&content).unwrap_or_default())
+}

@@ -1,0 +1,8 @@
+//! Container images: what belongs to one, and the forms in which images lie in bundles and on disk.
+
+pub(crate) mod archive;
+pub(crate) mod graph;
+pub(crate) mod layout;
+pub(crate) mod media;
+pub mod source;
+pub(crate) mod tar;

@@ -1,0 +1,7 @@
+//! Bundles read and written.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
+mod packers;
+mod read;
+mod sample;
+mod write;
