@@ -1,0 +1,245 @@
+//! Who may do what: one table of areas and methods. What isn't in it doesn't exist.
+
+use http::Method;
+
+/// A right on `packages` of the registry's namespace.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verb {
+    /// Pull images, read the API.
+    Get,
+    /// Add packages, push images.
+    Create,
+    /// Remove.
+    Delete,
+}
+
+impl Verb {
+    /// The word that the API server knows.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Create => "create",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// A part of the server's paths.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Area {
+    /// `/`, `/health`.
+    Health,
+    /// `/repo`, `/package/<name>`.
+    Repository,
+    /// `/resource/…`.
+    Resource,
+    /// `/v2/…`.
+    Images,
+    /// `/auth/token`.
+    Token,
+    /// `/api/v1/packages…`.
+    Packages,
+    /// `/api/v1/declarations/…`.
+    Declarations,
+    /// `/api/v1/status`.
+    Status,
+}
+
+impl Area {
+    /// The area of a path.
+    #[must_use]
+    pub fn of(path: &str) -> Option<Self> {
+        let under =
+            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'));
+        Some(match path {
+            "/" | "/health" => Self::Health,
+            "/repo" => Self::Repository,
+            "/v2" | "/v2/" => Self::Images,
+            "/auth/token" => Self::Token,
+            "/api/v1/packages" => Self::Packages,
+            "/api/v1/status" => Self::Status,
+            _ if under("/package") => Self::Repository,
+            _ if under("/resource") => Self::Resource,
+            _ if under("/v2") => Self::Images,
+            _ if under("/api/v1/packages") => Self::Packages,
+            _ if under("/api/v1/declarations") => Self::Declarations,
+            _ => return None,
+        })
+    }
+
+    /// Its word in metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Repository => "repo",
+            Self::Resource => "resource",
+            Self::Images => "v2",
+            Self::Token => "token",
+            Self::Packages | Self::Declarations | Self::Status => "api",
+        }
+    }
+}
+
+/// What a request needs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Need {
+    /// Nothing; anybody may.
+    Open,
+    /// A right.
+    Right(Verb),
+    /// There is no such path.
+    NoSuchPath,
+    /// The path knows other methods only.
+    NoSuchMethod(&'static str),
+}
+
+/// One row: an area, what reading needs, and what each changing method needs.
+struct Row {
+    area: Area,
+    read: Read,
+    write: &'static [(Method, Verb)],
+    allow: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Read {
+    Open,
+    /// Open where anonymous pulls are.
+    Pull,
+    Get,
+}
+
+const READ_ONLY: &[(Method, Verb)] = &[];
+const READ: &str = "GET, HEAD";
+
+const TABLE: [Row; 8] = [
+    Row { area: Area::Health, read: Read::Open, write: READ_ONLY, allow: READ },
+    Row { area: Area::Repository, read: Read::Open, write: READ_ONLY, allow: READ },
+    Row { area: Area::Resource, read: Read::Open, write: READ_ONLY, allow: READ },
+    // Asks for credentials itself: it exists to turn them into a token.
+    Row { area: Area::Token, read: Read::Open, write: READ_ONLY, allow: READ },
+    Row {
+        area: Area::Images,
+        read: Read::Pull,
+        write: &[
+            (Method::POST, Verb::Create),
+            (Method::PUT, Verb::Create),
+            (Method::PATCH, Verb::Create),
+            (Method::DELETE, Verb::Delete),
+        ],
+        allow: READ,
+    },
+    Row { area: Area::Packages, read: Read::Get, write: READ_ONLY, allow: READ },
+    Row {
+        area: Area::Declarations,
+        read: Read::Get,
+        write: &[(Method::PUT, Verb::Create), (Method::DELETE, Verb::Delete)],
+        allow: "GET, HEAD, PUT, DELETE",
+    },
+    Row { area: Area::Status, read: Read::Get, write: READ_ONLY, allow: READ },
+];
+
+/// What a request needs.
+#[must_use]
+pub fn need(method: &Method, path: &str, anonymous_pull: bool) -> Need {
+    let Some(row) = Area::of(path).and_then(|area| TABLE.iter().find(|row| row.area == area)) else {
+        return Need::NoSuchPath;
+    };
+    if *method == Method::GET || *method == Method::HEAD {
+        return match row.read {
+            Read::Open => Need::Open,
+            Read::Pull if anonymous_pull => Need::Open,
+            Read::Pull | Read::Get => Need::Right(Verb::Get),
+        };
+    }
+    let found = row.write.iter().find(|(known, _)| known == method);
+    found.map_or(Need::NoSuchMethod(row.allow), |(_, verb)| Need::Right(*verb))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_area_has_a_row() {
+        for path in [
+            "/",
+            "/repo",
+            "/resource/a/b/c",
+            "/v2/",
+            "/auth/token",
+            "/api/v1/packages",
+            "/api/v1/declarations/x",
+            "/api/v1/status",
+        ] {
+            let area = Area::of(path).unwrap();
+            assert!(TABLE.iter().any(|row| row.area == area), "{path}");
+        }
+    }
+
+    #[test]
+    fn reading_the_catalogue_files_and_health_is_open_whatever_is_set() {
+        for path in ["/", "/health", "/repo", "/package/redis", "/resource/a/sha256:b/c"] {
+            for anonymous in [true, false] {
+                assert_eq!(need(&Method::GET, path, anonymous), Need::Open, "{path}");
+                assert_eq!(need(&Method::HEAD, path, anonymous), Need::Open, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn pulls_are_open_only_where_anonymous_pulls_are() {
+        for path in ["/v2/", "/v2", "/v2/a/blobs/x", "/v2/_catalog"] {
+            assert_eq!(need(&Method::GET, path, true), Need::Open);
+            assert_eq!(need(&Method::HEAD, path, false), Need::Right(Verb::Get));
+        }
+    }
+
+    #[test]
+    fn every_change_needs_a_right() {
+        let table = [
+            (Method::POST, "/v2/a/blobs/uploads/", Verb::Create),
+            (Method::PATCH, "/v2/a/blobs/uploads/x", Verb::Create),
+            (Method::PUT, "/v2/a/manifests/x", Verb::Create),
+            (Method::DELETE, "/v2/a/manifests/x", Verb::Delete),
+            (Method::DELETE, "/v2/", Verb::Delete),
+            (Method::PUT, "/api/v1/declarations/x", Verb::Create),
+            (Method::DELETE, "/api/v1/declarations/x", Verb::Delete),
+        ];
+        for (method, path, verb) in table {
+            assert_eq!(need(&method, path, true), Need::Right(verb), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn reading_the_api_needs_a_right() {
+        for path in ["/api/v1/packages", "/api/v1/packages/a/1", "/api/v1/declarations/x", "/api/v1/status"] {
+            assert_eq!(need(&Method::GET, path, true), Need::Right(Verb::Get), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_does_not_exist() {
+        for path in [
+            "/v2x",
+            "/api",
+            "/api/v1/declarations",
+            "/api/v1/declarations/",
+            "/api/v1/other",
+            "//v2/",
+            "/metrics",
+            "",
+            "/repo/",
+        ] {
+            assert_eq!(need(&Method::GET, path, true), Need::NoSuchPath, "{path}");
+            assert_eq!(need(&Method::PUT, path, true), Need::NoSuchPath, "{path}");
+        }
+        for (method, path) in
+            [(Method::POST, "/repo"), (Method::TRACE, "/v2/"), (Method::OPTIONS, "/api/v1/declarations/x")]
+        {
+            assert!(matches!(need(&method, path, true), Need::NoSuchMethod(_)), "{method} {path}");
+        }
+    }
+}

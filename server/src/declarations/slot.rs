@@ -1,0 +1,278 @@
+//! One declaration in memory. Decides, does nothing itself.
+
+use std::sync::Arc;
+
+use api::{Declaration, FailureReason, Progress, State};
+use tokio_util::sync::CancellationToken;
+
+use crate::ingest::Meter;
+use crate::storage::Key;
+
+/// What is wanted.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Wanted {
+    /// Hash of the source.
+    pub source: String,
+    /// The release version, where the declaring side has decided.
+    pub release_version: Option<u64>,
+}
+
+/// Where a declaration's package is in the store.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Placed {
+    /// Hash of the source that it came from.
+    pub source: String,
+    /// The release version that it has.
+    pub release_version: u64,
+    /// Key of its entry.
+    pub entry: Key,
+}
+
+impl Placed {
+    fn is(&self, wanted: &Wanted) -> bool {
+        self.source == wanted.source && wanted.release_version.is_none_or(|number| number == self.release_version)
+    }
+}
+
+/// What a declaration is about.
+#[derive(Clone, Debug, Default)]
+pub enum Phase {
+    /// Just made.
+    #[default]
+    New,
+    /// On its way in.
+    Running,
+    /// In the catalogue.
+    Added,
+    /// Given up.
+    Failed {
+        /// Why.
+        reason: FailureReason,
+        /// In words.
+        message: String,
+    },
+    /// On its way out.
+    Removing {
+        /// Why it could not be taken out; the next request tries again.
+        stuck: Option<String>,
+    },
+}
+
+/// One piece of work on a declaration.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    generation: u64,
+    /// What is wanted.
+    pub wanted: Wanted,
+    /// How far it is.
+    pub meter: Arc<Meter>,
+    /// Set when a later request makes this work pointless.
+    pub cancelled: CancellationToken,
+    /// Held by the work, so that a later one starts when this has ended.
+    pub lock: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// One declaration.
+#[derive(Debug, Default)]
+pub struct Slot {
+    generation: u64,
+    wanted: Wanted,
+    phase: Phase,
+    meter: Arc<Meter>,
+    cancelled: CancellationToken,
+    lock: Arc<tokio::sync::Mutex<()>>,
+    /// What it has in the catalogue.
+    pub placed: Option<Placed>,
+}
+
+impl Slot {
+    /// A declaration whose package was found in the store.
+    #[must_use]
+    pub fn published(placed: Placed) -> Self {
+        Self {
+            wanted: Wanted { source: placed.source.clone(), release_version: Some(placed.release_version) },
+            phase: Phase::Added,
+            placed: Some(placed),
+            ..Self::default()
+        }
+    }
+
+    /// Takes a spec; returns the work to be started, if any.
+    pub fn declare(&mut self, wanted: Wanted) -> Option<Turn> {
+        let leaving = matches!(self.phase, Phase::Removing { .. });
+        let published = self.placed.as_ref().is_some_and(|placed| placed.is(&wanted));
+        if published && !leaving {
+            // Back to what is there already, whatever was tried in between.
+            if !matches!(self.phase, Phase::Added) {
+                self.cancelled.cancel();
+                self.generation += 1;
+            }
+            self.wanted = wanted;
+            self.phase = Phase::Added;
+            return None;
+        }
+        if self.wanted == wanted && matches!(self.phase, Phase::Running) {
+            return None;
+        }
+        self.wanted = wanted;
+        self.phase = Phase::Running;
+        Some(self.turn())
+    }
+
+    /// Takes a withdrawal; returns the work to be started, if any.
+    pub fn remove(&mut self) -> Option<Turn> {
+        if matches!(self.phase, Phase::Removing { stuck: None }) {
+            return None;
+        }
+        self.phase = Phase::Removing { stuck: None };
+        Some(self.turn())
+    }
+
+    fn turn(&mut self) -> Turn {
+        self.cancelled.cancel();
+        self.generation += 1;
+        self.cancelled = CancellationToken::new();
+        self.meter = Arc::new(Meter::default());
+        Turn {
+            generation: self.generation,
+            wanted: self.wanted.clone(),
+            meter: Arc::clone(&self.meter),
+            cancelled: self.cancelled.clone(),
+            lock: Arc::clone(&self.lock),
+        }
+    }
+
+    /// Whether no later request came.
+    #[must_use]
+    pub fn is_current(&self, turn: &Turn) -> bool {
+        self.generation == turn.generation
+    }
+
+    /// Notes how work ended, unless a later request came.
+    pub fn finish(&mut self, turn: &Turn, phase: Phase) {
+        if self.is_current(turn) {
+            self.phase = phase;
+        }
+    }
+
+    /// In the API's words, without the package.
+    #[must_use]
+    pub fn describe(&self, id: &str) -> Declaration {
+        let mut declaration = Declaration { progress: self.meter.progress(), ..pending(id) };
+        match &self.phase {
+            Phase::New => {}
+            Phase::Running => declaration.state = self.meter.state(),
+            Phase::Added => declaration.state = State::Added,
+            Phase::Failed { reason, message } => {
+                declaration.state = State::Failed;
+                declaration.reason = Some(*reason);
+                declaration.message = Some(message.clone());
+            }
+            Phase::Removing { stuck } => {
+                declaration.state = State::Removing;
+                declaration.message.clone_from(stuck);
+            }
+        }
+        declaration
+    }
+}
+
+/// A declaration that nothing was done for yet.
+#[must_use]
+pub fn pending(id: &str) -> Declaration {
+    Declaration {
+        id: id.to_owned(),
+        state: State::Pending,
+        reason: None,
+        message: None,
+        progress: Progress::default(),
+        package: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::keys;
+
+    fn placed(source: &str) -> Placed {
+        Placed { source: source.into(), release_version: 1, entry: keys::entry(&"pmrg4".parse().unwrap(), 1) }
+    }
+
+    fn wanted(source: &str) -> Wanted {
+        Wanted { source: source.into(), release_version: None }
+    }
+
+    fn failed() -> Phase {
+        Phase::Failed { reason: FailureReason::FetchFailed, message: "m".into() }
+    }
+
+    #[test]
+    fn the_same_spec_starts_nothing_while_it_runs_or_once_it_is_added() {
+        let mut slot = Slot::default();
+        let turn = slot.declare(wanted("a")).unwrap();
+        assert!(slot.declare(wanted("a")).is_none());
+        slot.placed = Some(placed("a"));
+        slot.finish(&turn, Phase::Added);
+        assert!(slot.declare(wanted("a")).is_none());
+        assert_eq!(slot.describe("x").state, State::Added);
+    }
+
+    #[test]
+    fn the_same_spec_starts_again_after_a_failure() {
+        let mut slot = Slot::default();
+        let turn = slot.declare(wanted("a")).unwrap();
+        slot.finish(&turn, failed());
+        assert_eq!(slot.describe("x").reason, Some(FailureReason::FetchFailed));
+        assert!(slot.declare(wanted("a")).is_some());
+        assert_eq!(slot.describe("x").reason, None);
+    }
+
+    #[test]
+    fn another_spec_cancels_the_work_on_the_first() {
+        let mut slot = Slot::default();
+        let first = slot.declare(wanted("a")).unwrap();
+        let second = slot.declare(wanted("b")).unwrap();
+        assert!(first.cancelled.is_cancelled());
+        assert!(!second.cancelled.is_cancelled());
+        slot.finish(&first, failed());
+        assert_eq!(slot.describe("x").state, State::Pending);
+    }
+
+    #[test]
+    fn going_back_to_what_is_published_fetches_nothing() {
+        let mut slot = Slot::published(placed("a"));
+        let other = slot.declare(wanted("b")).unwrap();
+        assert!(slot.declare(wanted("a")).is_none());
+        assert!(other.cancelled.is_cancelled());
+        slot.finish(&other, failed());
+        assert_eq!(slot.describe("x").state, State::Added);
+    }
+
+    #[test]
+    fn another_release_version_of_the_same_source_is_taken_in_anew() {
+        let mut slot = Slot::published(placed("a"));
+        let kept = Wanted { release_version: Some(1), ..wanted("a") };
+        assert!(slot.declare(kept).is_none());
+        let raised = Wanted { release_version: Some(2), ..wanted("a") };
+        assert!(slot.declare(raised).is_some());
+    }
+
+    #[test]
+    fn a_withdrawal_that_is_stuck_is_tried_again() {
+        let mut slot = Slot::published(placed("a"));
+        let turn = slot.remove().unwrap();
+        assert!(slot.remove().is_none());
+        slot.finish(&turn, Phase::Removing { stuck: Some("disk".into()) });
+        assert_eq!(slot.describe("x").message.as_deref(), Some("disk"));
+        assert!(slot.remove().is_some());
+    }
+
+    #[test]
+    fn declaring_again_while_it_is_withdrawn_starts_anew() {
+        let mut slot = Slot::published(placed("a"));
+        slot.remove().unwrap();
+        assert!(slot.declare(wanted("a")).is_some());
+        assert_eq!(slot.describe("x").state, State::Pending);
+    }
+}

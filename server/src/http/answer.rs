@@ -1,0 +1,146 @@
+//! Answers that several areas give: errors, objects as bodies, conditional requests.
+
+use api::ApiError;
+use axum::Json;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use super::{range, v2};
+use crate::auth::table::Area;
+use crate::storage::{ByteRange, Reading, StorageError};
+
+/// An error in the form of the area that was asked.
+#[must_use]
+pub fn refusal(area: Option<Area>, status: StatusCode, message: &str) -> Response {
+    if area == Some(Area::Images) {
+        return v2::error::refusal(status, message);
+    }
+    let kind = match status {
+        StatusCode::UNAUTHORIZED => "Unauthorized",
+        StatusCode::FORBIDDEN => "Forbidden",
+        StatusCode::NOT_FOUND => "NotFound",
+        StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
+        StatusCode::SERVICE_UNAVAILABLE => "Unavailable",
+        _ => "Invalid",
+    };
+    api_error(status, kind, message)
+}
+
+/// An error in the API's form.
+pub(super) fn api_error(status: StatusCode, kind: &str, message: &str) -> Response {
+    let error = ApiError { kind: kind.to_owned(), message: message.to_owned(), data: None };
+    (status, Json(error)).into_response()
+}
+
+/// The answer to a path that passed the gate and that no route knows.
+pub(super) async fn nothing_here() -> Response {
+    api_error(StatusCode::NOT_FOUND, "NotFound", "there is nothing under this path")
+}
+
+/// A store that fails, in the API's form.
+pub(super) fn store_failed(error: &impl std::fmt::Display) -> Response {
+    tracing::error!(%error, "the store failed");
+    let message = format!("the store can't be read at the moment: {error}");
+    let mut response = api_error(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", &message);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
+
+/// What identifies an object in an answer.
+pub(super) struct Label<'a> {
+    pub media_type: &'a str,
+    /// Without quotation marks.
+    pub tag: &'a str,
+}
+
+impl Label<'_> {
+    fn quoted(&self) -> String {
+        format!("\"{}\"", self.tag)
+    }
+
+    /// Whether the request has this very object already.
+    pub fn is_known(&self, headers: &HeaderMap) -> bool {
+        let tag = self.quoted();
+        headers
+            .get_all(IF_NONE_MATCH)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+    }
+
+    /// 304, or nothing if the object is to be sent.
+    pub fn unmodified(&self, headers: &HeaderMap) -> Option<Response> {
+        self.is_known(headers).then(|| {
+            let mut response = StatusCode::NOT_MODIFIED.into_response();
+            self.put(response.headers_mut());
+            response.headers_mut().remove(CONTENT_TYPE);
+            response
+        })
+    }
+
+    fn put(&self, headers: &mut HeaderMap) {
+        insert(headers, CONTENT_TYPE, self.media_type);
+        insert(headers, ETAG, &self.quoted());
+    }
+}
+
+pub(super) fn insert(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// The part that a GET asks for.
+pub(super) fn wanted(method: &Method, headers: &HeaderMap, label: &Label<'_>) -> ByteRange {
+    let same = headers.get(IF_RANGE).is_none_or(|value| value.as_bytes() == label.quoted().as_bytes());
+    let range = headers.get(RANGE).filter(|_| same && *method == Method::GET);
+    range.and_then(|value| range::parse(value.to_str().ok()?)).unwrap_or(ByteRange::Whole)
+}
+
+/// 200 with the size alone.
+pub(super) fn head(size: u64, label: &Label<'_>) -> Response {
+    let mut response = Body::empty().into_response();
+    let headers = response.headers_mut();
+    label.put(headers);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    response
+}
+
+/// 200 or 206 with the bytes.
+pub(super) async fn object(mut reading: Reading, label: &Label<'_>) -> Result<Response, StorageError> {
+    let length = reading.range.end - reading.range.start;
+    // A body in one piece needs no stream.
+    let body = match reading.body.next().await.transpose()? {
+        None => Body::empty(),
+        Some(first) if first.len() as u64 == length => Body::from(first),
+        Some(first) => {
+            let all = futures::stream::iter([Ok(first)]).chain(reading.body);
+            Body::from_stream(all)
+        }
+    };
+    let mut response = body.into_response();
+    if length != reading.size {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let part = format!("bytes {}-{}/{}", reading.range.start, reading.range.end - 1, reading.size);
+        insert(response.headers_mut(), CONTENT_RANGE, &part);
+    }
+    let headers = response.headers_mut();
+    label.put(headers);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    Ok(response)
+}
+
+/// 416 for an object of that size.
+pub(super) fn outside(mut response: Response, size: u64) -> Response {
+    insert(response.headers_mut(), CONTENT_RANGE, &format!("bytes */{size}"));
+    response
+}

@@ -1,0 +1,79 @@
+//! The server's routes. [`app`] puts them together behind the gate.
+
+mod accept;
+mod answer;
+mod api_v1;
+mod health;
+mod range;
+mod repository;
+mod resource;
+mod token;
+mod v2;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{any, get};
+
+pub use answer::refusal;
+
+use crate::audit::Audit;
+use crate::auth::{Auth, gate};
+use crate::catalogue::Catalogue;
+use crate::declarations::Declarations;
+use crate::metrics::Metrics;
+
+/// What answers depend on besides the store.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `http` or `https`, as clients see it.
+    pub scheme: &'static str,
+    /// Host, with port where it isn't the scheme's, in addresses that are handed out; that of the request where it is
+    /// not set.
+    pub public_host: Option<String>,
+    /// Whether images may be pulled without a token.
+    pub anonymous_pull: bool,
+}
+
+/// Everything that handlers work with.
+#[derive(Clone)]
+pub struct Server {
+    /// What answers depend on.
+    pub settings: Arc<Settings>,
+    /// The packages.
+    pub catalogue: Catalogue,
+    /// What is declared.
+    pub declarations: Declarations,
+    /// Who may do what.
+    pub auth: Arc<Auth>,
+    /// The audit trail.
+    pub audit: Audit,
+    /// The figures.
+    pub metrics: Metrics,
+    /// Bytes in use, as last counted.
+    pub usage: api_v1::Usage,
+}
+
+/// The server as a service: all routes, behind the gate.
+pub fn app(server: Server) -> Router {
+    Router::new()
+        .route("/", get(health::health))
+        .route("/health", get(health::health))
+        .route("/repo", get(repository::repo))
+        .route("/package/{name}", get(repository::package))
+        .route("/resource/{code}/{digest}/{file}", get(resource::resource))
+        .route("/auth/token", get(token::token))
+        .route("/v2", any(v2::serve))
+        .route("/v2/", any(v2::serve))
+        .route("/v2/{*rest}", any(v2::serve))
+        .route("/api/v1/packages", get(api_v1::packages))
+        .route("/api/v1/packages/{name}/{version}", get(api_v1::package))
+        .route("/api/v1/status", get(api_v1::status))
+        .route("/api/v1/declarations/{id}", get(api_v1::declaration).put(api_v1::declare).delete(api_v1::withdraw))
+        .fallback(answer::nothing_here)
+        .layer(middleware::from_fn_with_state(server.clone(), gate))
+        .with_state(server)
+}
+
+pub use api_v1::Usage;

@@ -1,0 +1,100 @@
+//! `/resource/<coordinate code>/sha256:<hex>/<file>`: files of packages.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use super::Server;
+use super::answer::{Label, api_error, head, object, outside, store_failed, wanted};
+use crate::digest::Digest;
+use crate::names::CoordinateCode;
+use crate::storage::{StorageError, keys};
+
+const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// One file of one package.
+pub async fn resource(
+    State(server): State<Server>,
+    method: Method,
+    Path((code, digest, file)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let (Ok(code), Ok(digest)) = (code.parse(), digest.parse()) else { return not_found() };
+    match belongs(&server, &code, &digest, &file).await {
+        Ok(true) => {}
+        Ok(false) => return not_found(),
+        Err(error) => return store_failed(&error),
+    }
+    let tag = digest.to_string();
+    let label = Label { media_type: media_type(&file), tag: &tag };
+    if let Some(unmodified) = label.unmodified(&headers) {
+        return unmodified;
+    }
+    match send(&server, &method, &headers, &digest, &label).await {
+        Ok(mut response) => {
+            response.headers_mut().insert(CACHE_CONTROL, FOREVER);
+            response
+        }
+        Err(StorageError::RangeOutside { size, .. }) => {
+            let message = format!("the file has {size} bytes");
+            outside(api_error(StatusCode::RANGE_NOT_SATISFIABLE, "Invalid", &message), size)
+        }
+        Err(StorageError::NotFound { .. }) => not_found(),
+        Err(error) => store_failed(&error),
+    }
+}
+
+async fn send(
+    server: &Server,
+    method: &Method,
+    headers: &HeaderMap,
+    digest: &Digest,
+    label: &Label<'_>,
+) -> Result<Response, StorageError> {
+    let (storage, key) = (server.catalogue.storage(), keys::blob(digest));
+    if *method == Method::HEAD {
+        return Ok(head(storage.size(&key).await?, label));
+    }
+    object(storage.read(&key, wanted(method, headers, label)).await?, label).await
+}
+
+async fn belongs(server: &Server, code: &CoordinateCode, digest: &Digest, file: &str) -> Result<bool, StorageError> {
+    let digest = digest.to_string();
+    let entries = server.catalogue.of_coordinate(code).await?;
+    Ok(entries.iter().flat_map(|entry| &entry.files).any(|known| known.digest == digest && known.name == file))
+}
+
+fn not_found() -> Response {
+    api_error(StatusCode::NOT_FOUND, "NotFound", "no package in the catalogue has this file")
+}
+
+/// By the end of the name. Archives keep their own type, compressed or not: nothing is to unpack them on the way.
+fn media_type(file: &str) -> &'static str {
+    let end = file.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase());
+    match end.as_deref() {
+        Some("png") => "image/png",
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("gif") => "image/gif",
+        Some("svg") => "image/svg+xml",
+        Some("json") => "application/json",
+        Some("txt") => "text/plain; charset=utf-8",
+        Some("zip") => "application/zip",
+        Some("gz" | "tgz") => "application/gzip",
+        Some("tar") => "application/x-tar",
+        Some("jar") => "application/java-archive",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_follow_the_end_of_the_name() {
+        assert_eq!(media_type("icon.PNG"), "image/png");
+        assert_eq!(media_type("jre.tar.gz"), "application/gzip");
+        assert_eq!(media_type("dcos-hello"), "application/octet-stream");
+    }
+}

@@ -1,0 +1,282 @@
+//! From a declared source to a published package: fetched, checked and stored in one pass, visible whole or not at all.
+
+pub mod addresses;
+pub mod fetch;
+pub mod policy;
+mod sink;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use api::{DeclarationSpec, FailureReason, Progress, State};
+use bundle::model::Bundle;
+use bundle::stream::{Limits, ReadError};
+use snafu::Snafu;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+
+use crate::catalogue::entry::{Declared, Entry};
+use crate::catalogue::{Catalogue, Number, PublishError};
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::storage::StorageError;
+use fetch::{Fetch, FetchError};
+use policy::SourcePolicy;
+use sink::{ChannelReader, Gather, SinkError, StoreSink};
+
+/// Pieces of a transfer that wait for the reader, at most.
+const WAITING_PIECES: usize = 8;
+
+/// Why a declaration's package is not in the catalogue.
+#[derive(Debug, Snafu)]
+pub enum IngestError {
+    /// The source could not be read.
+    #[snafu(display("{source}"), context(false))]
+    Fetch {
+        /// Why.
+        source: FetchError,
+    },
+    /// The bytes are others than promised.
+    #[snafu(display("the file has sha256 {found}, the declaration says {expected}; one of them is wrong"))]
+    Mismatch {
+        /// Of the bytes.
+        found: String,
+        /// Of the declaration.
+        expected: String,
+    },
+    /// The bundle is wrong, or the store failed while it was read.
+    #[snafu(display("{source}"))]
+    Bundle {
+        /// Why.
+        source: Box<ReadError<SinkError>>,
+    },
+    /// It could not be published.
+    #[snafu(display("{source}"), context(false))]
+    Publish {
+        /// Why.
+        source: PublishError,
+    },
+    /// Somebody withdrew or replaced the declaration.
+    #[snafu(display("the declaration was withdrawn or replaced"))]
+    Cancelled,
+    /// The reading thread stopped.
+    #[snafu(display("reading the bundle stopped: {message}"))]
+    Stopped {
+        /// Why.
+        message: String,
+    },
+}
+
+impl IngestError {
+    /// The reason in the API's words.
+    #[must_use]
+    pub fn reason(&self) -> FailureReason {
+        match self {
+            Self::Fetch { source } => match source {
+                FetchError::NotAllowed { .. } => FailureReason::NotAllowed,
+                FetchError::Unauthorized { .. } => FailureReason::AuthenticationFailed,
+                FetchError::TooLarge { .. } => FailureReason::InvalidBundle,
+                _ => FailureReason::FetchFailed,
+            },
+            Self::Mismatch { .. } => FailureReason::DigestMismatch,
+            Self::Bundle { source } => match source.as_ref() {
+                ReadError::Invalid { .. } => FailureReason::InvalidBundle,
+                ReadError::Unsupported { .. } => FailureReason::UnsupportedPackagingVersion,
+                ReadError::Sink { source: SinkError::Store { source } } => store_reason(source),
+                ReadError::Input { .. } | ReadError::Sink { .. } => FailureReason::FetchFailed,
+            },
+            Self::Publish { source } => match source {
+                PublishError::AlreadyDeclared { .. } => FailureReason::AlreadyDeclared,
+                PublishError::Store { source } => store_reason(source),
+                PublishError::Read { .. } => FailureReason::Conflict,
+                PublishError::Entry { .. } | PublishError::Json { .. } => FailureReason::InvalidBundle,
+            },
+            Self::Cancelled | Self::Stopped { .. } => FailureReason::FetchFailed,
+        }
+    }
+}
+
+/// A store that fails otherwise than by being full is worth another attempt, like a source that fails.
+fn store_reason(error: &StorageError) -> FailureReason {
+    match error {
+        StorageError::StorageFull { .. } => FailureReason::StorageFull,
+        _ => FailureReason::FetchFailed,
+    }
+}
+
+/// How far an ingest is. Shared with who asks.
+#[derive(Debug, Default)]
+pub struct Meter {
+    state: AtomicU8,
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Meter {
+    /// State on the way into the catalogue.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Relaxed) {
+            0 => State::Pending,
+            1 => State::Validating,
+            _ => State::Storing,
+        }
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let total = self.total.load(Ordering::Relaxed);
+        Progress { bytes_done: self.done.load(Ordering::Relaxed), bytes_total: (total > 0).then_some(total) }
+    }
+
+    fn enter(&self, state: State) {
+        let number = match state {
+            State::Pending => 0,
+            State::Validating => 1,
+            _ => 2,
+        };
+        self.state.store(number, Ordering::Relaxed);
+    }
+}
+
+/// Takes packages in.
+#[derive(Clone)]
+pub struct Ingest {
+    /// Where to.
+    pub catalogue: Catalogue,
+    /// From where.
+    pub policy: Arc<SourcePolicy>,
+    /// How much.
+    pub limits: Limits,
+}
+
+impl Ingest {
+    /// Fetches, checks, stores and publishes. On failure the caller sweeps: nothing of it is visible, but blobs are
+    /// still there.
+    ///
+    /// # Errors
+    /// [`IngestError`], whose `reason` is the API's.
+    pub async fn run(
+        &self,
+        spec: DeclarationSpec,
+        declared: Declared,
+        meter: &Meter,
+        cancelled: &CancellationToken,
+    ) -> Result<Entry, IngestError> {
+        meter.enter(State::Validating);
+        let expected = spec.url.sha256.clone();
+        let number = match spec.release_version {
+            Some(number) => Number::Exactly(number),
+            None => Number::From(spec.release_version_from),
+        };
+        let open = Fetch::open(Arc::clone(&self.policy), spec.url, self.limits.total);
+        let fetch = or_cancelled(cancelled, open).await??;
+        meter.total.store(fetch.total().unwrap_or(0), Ordering::Relaxed);
+        let (bundle, sink) = self.receive(fetch, expected, meter, cancelled).await?;
+        meter.enter(State::Storing);
+        if cancelled.is_cancelled() {
+            return Err(IngestError::Cancelled);
+        }
+        let entry = self.catalogue.publish(bundle, number, declared).await?;
+        // Until here the pins protected the blobs; from here on the entry does.
+        drop(sink);
+        Ok(entry)
+    }
+
+    async fn receive(
+        &self,
+        fetch: Fetch,
+        expected: Option<String>,
+        meter: &Meter,
+        cancelled: &CancellationToken,
+    ) -> Result<(Bundle, StoreSink), IngestError> {
+        let (sender, receiver) = mpsc::channel(WAITING_PIECES);
+        let complete = Arc::new(AtomicBool::new(false));
+        let reading = self.start_reading(ChannelReader::new(receiver, Arc::clone(&complete)));
+        let mut pump = Pump { fetch, hasher: Hasher::new(Algorithm::Sha256), meter };
+        let pumped = or_cancelled(cancelled, pump.run(sender, &complete)).await;
+        // The sender is gone now, so the thread ends in any case; its pins go with it.
+        let (read, sink) = reading.await.map_err(|stopped| IngestError::Stopped { message: stopped.to_string() })?;
+        pumped??;
+        if let (Err(ReadError::Invalid { .. } | ReadError::Unsupported { .. }), Some(_)) = (&read, &expected) {
+            // The reader stopped early. A file with another digest is another file, whatever is in it.
+            or_cancelled(cancelled, pump.drain()).await??;
+        }
+        let found = pump.hasher.finish();
+        let reader_judged = matches!(read, Ok(_) | Err(ReadError::Invalid { .. } | ReadError::Unsupported { .. }));
+        if reader_judged {
+            compare(&found, expected)?;
+        }
+        let bundle = read.map_err(|source| IngestError::Bundle { source: Box::new(source) })?;
+        Ok((bundle, sink))
+    }
+
+    fn start_reading(&self, input: ChannelReader) -> JoinHandle<(Result<Bundle, ReadError<SinkError>>, StoreSink)> {
+        let mut sink = StoreSink {
+            storage: Arc::clone(self.catalogue.storage()),
+            runtime: Handle::current(),
+            pins: self.catalogue.pins().set(),
+        };
+        let limits = self.limits;
+        spawn_blocking(move || (bundle::stream::read(input, &mut sink, &limits), sink))
+    }
+}
+
+fn compare(found: &Digest, expected: Option<String>) -> Result<(), IngestError> {
+    match expected {
+        Some(expected) if expected != found.hex() => MismatchSnafu { found: found.hex(), expected }.fail(),
+        _ => Ok(()),
+    }
+}
+
+async fn or_cancelled<T>(cancelled: &CancellationToken, work: impl Future<Output = T>) -> Result<T, IngestError> {
+    tokio::select! {
+        biased;
+        () = cancelled.cancelled() => Err(IngestError::Cancelled),
+        done = work => Ok(done),
+    }
+}
+
+/// Moves bytes from the line to the reader, hashing and counting them.
+struct Pump<'a> {
+    fetch: Fetch,
+    hasher: Hasher,
+    meter: &'a Meter,
+}
+
+impl Pump<'_> {
+    /// Until the end of the file, or until the reader has gone.
+    async fn run(&mut self, sender: mpsc::Sender<bytes::Bytes>, complete: &AtomicBool) -> Result<(), FetchError> {
+        let mut gather = Gather::default();
+        while let Some(piece) = self.next().await? {
+            if let Some(bytes) = gather.add(piece)
+                && sender.send(bytes).await.is_err()
+            {
+                return Ok(());
+            }
+        }
+        let rest = gather.rest();
+        if !rest.is_empty() && sender.send(rest).await.is_err() {
+            return Ok(());
+        }
+        complete.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// To the end of the file, for its digest alone.
+    async fn drain(&mut self) -> Result<(), FetchError> {
+        while self.next().await?.is_some() {}
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Option<bytes::Bytes>, FetchError> {
+        let piece = self.fetch.chunk().await?;
+        if let Some(bytes) = &piece {
+            self.hasher.update(bytes);
+            self.meter.done.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+        Ok(piece)
+    }
+}

@@ -1,0 +1,325 @@
+//! Storage in a folder: one file per object, laid out as its key says.
+//!
+//! One process at a time, by an exclusive lock that says who holds it. Everything is written to `.tmp/`, synced, renamed
+//! to its place, and the folder synced; what a crash left in `.tmp/` goes at the next start.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use futures::{Stream, StreamExt, stream};
+use snafu::Snafu;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::file_list::page;
+use super::file_write::{FileBlob, Place, sync_folder};
+use super::{BlobWriter, ByteRange, Condition, Key, Listing, Page, Reading, Result, Storage, StorageError, Version};
+use crate::digest::Algorithm;
+
+/// Bytes that one step of a read takes from the file.
+const CHUNK: u64 = 256 * 1024;
+
+const LOCK: &str = ".lock";
+pub(super) const TEMPORARY: &str = ".tmp";
+
+/// Why the folder can't be used.
+#[derive(Debug, Snafu)]
+pub enum OpenError {
+    /// Somebody else uses it.
+    #[snafu(display(
+        "the store {} is in use by {holder}; one process at a time can use file storage",
+        root.display()
+    ))]
+    InUse {
+        /// The folder.
+        root: PathBuf,
+        /// What the holder wrote into the lock file.
+        holder: String,
+    },
+    /// The system refused.
+    #[snafu(display("the store {} can't be used: {source}; --storage needs a folder that this user may write", root.display()))]
+    Unusable {
+        /// The folder.
+        root: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Objects in a folder.
+#[derive(Clone, Debug)]
+pub struct FileStorage {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) root: PathBuf,
+    /// Held for reading while a file is put in its place, for writing while empty folders are removed.
+    pub(super) folders: RwLock<()>,
+    /// Makes check and rename of a conditional write one step.
+    conditions: Mutex<()>,
+    /// The lock lasts as long as this file is open.
+    _lock: File,
+}
+
+impl FileStorage {
+    /// Takes the folder for this process and removes what a crash left half-written.
+    ///
+    /// # Errors
+    /// A folder that another process uses, or that can't be written.
+    pub fn open(root: &Path) -> Result<Self, OpenError> {
+        let unusable = |source| OpenError::Unusable { root: root.to_owned(), source };
+        fs::create_dir_all(root).map_err(unusable)?;
+        let lock = take_lock(root)?;
+        let temporary = root.join(TEMPORARY);
+        match fs::remove_dir_all(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(error)),
+            _ => {}
+        }
+        fs::create_dir(&temporary).map_err(unusable)?;
+        sync_folder(root).map_err(unusable)?;
+        let inner = Inner { root: root.to_owned(), folders: RwLock::new(()), conditions: Mutex::new(()), _lock: lock };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        key: &str,
+        work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let inner = Arc::clone(&self.inner);
+        blocking(key, move || work(&inner)).await
+    }
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
+    key: &str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(stopped) => Err(StorageError::Io { key: key.to_owned(), source: io::Error::other(stopped) }),
+    }
+}
+
+fn take_lock(root: &Path) -> Result<File, OpenError> {
+    let unusable = |source| OpenError::Unusable { root: root.to_owned(), source };
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(root.join(LOCK))
+        .map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = lock.read_to_string(&mut holder);
+            let holder = match holder.trim() {
+                "" => "another process".to_owned(),
+                known => known.to_owned(),
+            };
+            return Err(OpenError::InUse { root: root.to_owned(), holder });
+        }
+        Err(TryLockError::Error(error)) => return Err(unusable(error)),
+    }
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let text = format!("process {} on host {}\n", std::process::id(), host.trim());
+    lock.set_len(0).map_err(unusable)?;
+    lock.write_all(text.as_bytes()).map_err(unusable)?;
+    Ok(lock)
+}
+
+impl Inner {
+    pub(super) fn path(&self, key: &str) -> PathBuf {
+        self.root.join(key)
+    }
+
+    fn open_file(&self, key: &str) -> Result<(File, u64)> {
+        let failed = |error| StorageError::from_io(key, error);
+        let file = File::open(self.path(key)).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(StorageError::NotFound { key: key.to_owned() });
+        }
+        let size = metadata.len();
+        Ok((file, size))
+    }
+
+    fn get(&self, key: &str, limit: u64) -> Result<(Bytes, Version)> {
+        let (file, _) = self.open_file(key)?;
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|error| StorageError::from_io(key, error))?;
+        if bytes.len() as u64 > limit {
+            return Err(StorageError::TooLarge { key: key.to_owned(), limit });
+        }
+        let version = Version::of_content(&bytes);
+        Ok((bytes.into(), version))
+    }
+
+    fn put(&self, key: &str, bytes: &[u8], condition: &Condition) -> Result<Version> {
+        let failed = |error| StorageError::from_io(key, error);
+        let place = Place::write(self, bytes).map_err(failed)?;
+        let _one = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = match self.get(key, u64::MAX - 1) {
+            Ok((_, version)) => Some(version),
+            Err(StorageError::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let holds = match condition {
+            Condition::Absent => there.is_none(),
+            Condition::Unchanged(version) => there.as_ref() == Some(version),
+        };
+        if !holds {
+            return Err(StorageError::ConditionFailed { key: key.to_owned() });
+        }
+        place.rename(self, key).map_err(failed)?;
+        Ok(Version::of_content(bytes))
+    }
+
+    fn delete(&self, key: &str) -> io::Result<()> {
+        let path = self.path(key);
+        let _alone = self.folders.write().unwrap_or_else(PoisonError::into_inner);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        }
+        // Folders that became empty go too; the last one that stays is the one to sync.
+        let mut folder = path.parent();
+        while let Some(empty) = folder.filter(|f| *f != self.root) {
+            if fs::remove_dir(empty).is_err() {
+                break;
+            }
+            folder = empty.parent();
+        }
+        folder.map_or(Ok(()), sync_folder)
+    }
+}
+
+impl Storage for FileStorage {
+    fn size<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<u64>> {
+        let name = key.to_string();
+        self.run(key.as_str(), move |inner| {
+            let found = fs::metadata(inner.path(&name)).map_err(|error| StorageError::from_io(&name, error))?;
+            if found.is_file() { Ok(found.len()) } else { Err(StorageError::NotFound { key: name }) }
+        })
+        .boxed()
+    }
+
+    fn read<'a>(&'a self, key: &'a Key, range: ByteRange) -> BoxFuture<'a, Result<Reading>> {
+        let name = key.to_string();
+        async move {
+            let opened = self.run(key.as_str(), move |inner| {
+                let (mut file, size) = inner.open_file(&name)?;
+                let range = range.within(size).ok_or_else(|| StorageError::RangeOutside { key: name.clone(), size })?;
+                if range.start > 0 {
+                    file.seek(SeekFrom::Start(range.start)).map_err(|error| StorageError::from_io(&name, error))?;
+                }
+                // The first chunk comes with the opening: small objects cost one change of threads.
+                let first = read_chunk(FileRest { key: name, file, left: range.end - range.start })?;
+                Ok((size, range, first))
+            });
+            let (size, range, first) = opened.await?;
+            Ok(Reading { size, range, body: chunks(first).boxed() })
+        }
+        .boxed()
+    }
+
+    fn get<'a>(&'a self, key: &'a Key, limit: u64) -> BoxFuture<'a, Result<(Bytes, Version)>> {
+        let name = key.to_string();
+        self.run(key.as_str(), move |inner| inner.get(&name, limit)).boxed()
+    }
+
+    fn put<'a>(&'a self, key: &'a Key, bytes: Bytes, condition: Condition) -> BoxFuture<'a, Result<Version>> {
+        let name = key.to_string();
+        self.run(key.as_str(), move |inner| inner.put(&name, &bytes, &condition)).boxed()
+    }
+
+    fn write_blob(&self, algorithm: Algorithm) -> BoxFuture<'_, Result<Box<dyn BlobWriter>>> {
+        let inner = Arc::clone(&self.inner);
+        async move {
+            let blob = blocking("a new blob", move || FileBlob::create(inner, algorithm)).await?;
+            Ok(Box::new(blob) as Box<dyn BlobWriter>)
+        }
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, listing: Listing<'a>) -> BoxFuture<'a, Result<Page>> {
+        let prefix = listing.prefix.to_owned();
+        let after = listing.after.map(ToOwned::to_owned);
+        let (folders, limit) = (listing.folders, listing.limit);
+        self.run(listing.prefix, move |inner| {
+            let listing = Listing { prefix: &prefix, folders, after: after.as_deref(), limit };
+            page(&inner.root, &listing).map_err(|error| StorageError::from_io(&prefix, error))
+        })
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<()>> {
+        let name = key.to_string();
+        self.run(key.as_str(), move |inner| inner.delete(&name).map_err(|error| StorageError::from_io(&name, error)))
+            .boxed()
+    }
+}
+
+/// A file and how many bytes are still to be read from where it stands.
+struct FileRest {
+    key: String,
+    file: File,
+    left: u64,
+}
+
+fn read_chunk(mut rest: FileRest) -> Result<(Bytes, FileRest)> {
+    let want = rest.left.min(CHUNK);
+    // Filling the spare room of a vector needs no zeroing first.
+    let mut chunk = Vec::with_capacity(usize::try_from(want).unwrap_or_default());
+    let read =
+        (&mut rest.file).take(want).read_to_end(&mut chunk).map_err(|error| StorageError::from_io(&rest.key, error))?;
+    if (read as u64) < want {
+        let source = io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than it was");
+        return Err(StorageError::Io { key: rest.key, source });
+    }
+    rest.left -= want;
+    Ok((chunk.into(), rest))
+}
+
+type NextChunk = JoinHandle<Result<(Bytes, FileRest)>>;
+
+enum Chunks {
+    Ready(Bytes, FileRest),
+    Reading(NextChunk),
+    End,
+}
+
+/// Reads one chunk ahead of the taker, so that disk and line work at the same time.
+fn chunks(first: (Bytes, FileRest)) -> impl Stream<Item = Result<Bytes>> {
+    stream::unfold(Chunks::Ready(first.0, first.1), |state| async move {
+        let read = match state {
+            Chunks::End => return None,
+            Chunks::Ready(bytes, rest) => Ok((bytes, rest)),
+            Chunks::Reading(handle) => handle.await.unwrap_or_else(|stopped| {
+                let source = io::Error::other(stopped);
+                Err(StorageError::Io { key: "a blob".to_owned(), source })
+            }),
+        };
+        match read {
+            Ok((bytes, rest)) => {
+                let next = if rest.left == 0 {
+                    Chunks::End
+                } else {
+                    Chunks::Reading(spawn_blocking(move || read_chunk(rest)))
+                };
+                Some((Ok(bytes), next))
+            }
+            Err(error) => Some((Err(error), Chunks::End)),
+        }
+    })
+    .filter(|chunk| std::future::ready(!matches!(chunk, Ok(bytes) if bytes.is_empty())))
+}

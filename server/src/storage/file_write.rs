@@ -1,0 +1,170 @@
+//! Durable writes: to a temporary file, sync, rename, sync of every folder that changed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use uuid::Uuid;
+
+use super::file::{Inner, TEMPORARY, blocking};
+use super::{BlobWriter, FinishedBlob, Result, StorageError, keys};
+use crate::digest::{Algorithm, Digest, Hasher};
+
+/// Makes the names in a folder durable.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// A temporary file; removed unless it was renamed.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    renamed: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.renamed {
+            // What can't be removed now goes at the next start.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Place {
+    fn create(inner: &Inner) -> io::Result<(Self, File)> {
+        let path = inner.root.join(TEMPORARY).join(Uuid::new_v4().simple().to_string());
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok((Self { path, renamed: false }, file))
+    }
+
+    /// A synced temporary file with these bytes.
+    pub(super) fn write(inner: &Inner, bytes: &[u8]) -> io::Result<Self> {
+        let (place, mut file) = Self::create(inner)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok(place)
+    }
+
+    /// Puts the file where its key says; the name is durable once this has returned.
+    pub(super) fn rename(mut self, inner: &Inner, key: &str) -> io::Result<()> {
+        let target = inner.path(key);
+        let folder = target.parent().unwrap_or(&inner.root).to_owned();
+        let _present = inner.folders.read().unwrap_or_else(PoisonError::into_inner);
+        make_folders(&inner.root, &folder)?;
+        fs::rename(&self.path, &target)?;
+        self.renamed = true;
+        sync_folder(&folder)
+    }
+}
+
+/// Makes a folder and what leads to it, each name synced in its parent.
+fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
+    if folder.is_dir() || folder == root {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        make_folders(root, parent)?;
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => sync_folder(parent)?,
+        }
+    }
+    Ok(())
+}
+
+/// A blob on its way into a temporary file.
+#[derive(Debug)]
+pub(super) struct FileBlob {
+    inner: Arc<Inner>,
+    /// Away while a write runs; gone for good after one failed.
+    open: Option<OpenBlob>,
+}
+
+#[derive(Debug)]
+struct OpenBlob {
+    place: Place,
+    file: File,
+    hasher: Hasher,
+    size: u64,
+}
+
+const NAME: &str = "a new blob";
+
+impl FileBlob {
+    pub(super) fn create(inner: Arc<Inner>, algorithm: Algorithm) -> Result<Self> {
+        let (place, file) = Place::create(&inner).map_err(|error| StorageError::from_io(NAME, error))?;
+        let open = OpenBlob { place, file, hasher: Hasher::new(algorithm), size: 0 };
+        Ok(Self { inner, open: Some(open) })
+    }
+
+    fn take(&mut self) -> Result<OpenBlob> {
+        self.open.take().ok_or_else(|| StorageError::Io {
+            key: NAME.to_owned(),
+            source: io::Error::other("an earlier write of this blob failed"),
+        })
+    }
+}
+
+impl BlobWriter for FileBlob {
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<()>> {
+        async move {
+            let mut open = self.take()?;
+            let work = move || {
+                open.file.write_all(&bytes).map_err(|error| StorageError::from_io(NAME, error))?;
+                open.hasher.update(&bytes);
+                open.size += bytes.len() as u64;
+                Ok(open)
+            };
+            self.open = Some(blocking(NAME, work).await?);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn FinishedBlob>>> {
+        async move {
+            let open = self.take()?;
+            let inner = Arc::clone(&self.inner);
+            let work = move || {
+                open.file.sync_all().map_err(|error| StorageError::from_io(NAME, error))?;
+                let finished =
+                    FinishedFileBlob { inner, place: open.place, digest: open.hasher.finish(), size: open.size };
+                Ok(Box::new(finished) as Box<dyn FinishedBlob>)
+            };
+            blocking(NAME, work).await
+        }
+        .boxed()
+    }
+}
+
+struct FinishedFileBlob {
+    inner: Arc<Inner>,
+    place: Place,
+    digest: Digest,
+    size: u64,
+}
+
+impl FinishedBlob for FinishedFileBlob {
+    fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        async move {
+            let key = keys::blob(&self.digest).to_string();
+            let name = key.clone();
+            let work =
+                move || self.place.rename(&self.inner, &name).map_err(|error| StorageError::from_io(&name, error));
+            blocking(&key, work).await
+        }
+        .boxed()
+    }
+}

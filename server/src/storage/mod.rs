@@ -1,0 +1,317 @@
+//! Where bytes are kept. The trait is small; every backend passes the same tests (`tests/storage.rs`).
+//!
+//! Blobs are written as streams and appear under their digest at once, whole and durable. Small objects are written
+//! with a condition, so that two writers agree on who won. Which keys there are is said in [`keys`] alone.
+
+pub mod file;
+mod file_list;
+mod file_write;
+pub mod keys;
+pub mod memory;
+
+use std::io;
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use snafu::Snafu;
+
+use crate::digest::{Algorithm, Digest};
+pub use keys::Key;
+
+/// Why storage could not do what it was asked for.
+#[derive(Debug, Snafu)]
+#[snafu(visibility(pub))]
+pub enum StorageError {
+    /// Nothing is there under that key.
+    #[snafu(display("{key} is not in the store"))]
+    NotFound {
+        /// The key.
+        key: String,
+    },
+    /// The object isn't what the condition of a write says.
+    #[snafu(display("{key} was written by somebody else in the meantime"))]
+    ConditionFailed {
+        /// The key.
+        key: String,
+    },
+    /// The range lies outside the object.
+    #[snafu(display("{key} has {size} bytes; the range lies outside"))]
+    RangeOutside {
+        /// The key.
+        key: String,
+        /// Bytes of the object.
+        size: u64,
+    },
+    /// A small object is larger than the reader takes.
+    #[snafu(display("{key} has more than {limit} bytes"))]
+    TooLarge {
+        /// The key.
+        key: String,
+        /// Most bytes the reader takes.
+        limit: u64,
+    },
+    /// No room.
+    #[snafu(display("the store is full: {key} could not be written; make room or enlarge the volume"))]
+    StorageFull {
+        /// The key, or what was written.
+        key: String,
+    },
+    /// The medium failed.
+    #[snafu(display("{key}: {source}"))]
+    Io {
+        /// The key, or what was touched.
+        key: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl StorageError {
+    /// Sorts an error of the system: a full medium is told from a broken one.
+    #[must_use]
+    pub fn from_io(key: impl Into<String>, source: io::Error) -> Self {
+        let key = key.into();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::NotFound { key },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::StorageFull { key },
+            _ => Self::Io { key, source },
+        }
+    }
+
+    /// Whether the object simply isn't there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+}
+
+/// What storage answers.
+pub type Result<T, E = StorageError> = std::result::Result<T, E>;
+
+/// Which part of an object is wanted, as an HTTP range says it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ByteRange {
+    /// All of it.
+    Whole,
+    /// From this byte to the end.
+    From(u64),
+    /// From the first to the last byte named, both included; the last may lie behind the end.
+    Between(u64, u64),
+    /// The last so many bytes.
+    Suffix(u64),
+}
+
+impl ByteRange {
+    /// The bytes of an object of that size; `None` where the range lies outside.
+    #[must_use]
+    pub fn within(self, size: u64) -> Option<Range<u64>> {
+        match self {
+            Self::Whole => Some(0..size),
+            Self::From(first) => (first < size).then_some(first..size),
+            Self::Between(first, last) => {
+                (first <= last && first < size).then(|| first..size.min(last.saturating_add(1)))
+            }
+            Self::Suffix(count) => (count > 0 && size > 0).then(|| size.saturating_sub(count)..size),
+        }
+    }
+}
+
+/// Bytes of an object on their way.
+pub type Body = BoxStream<'static, Result<Bytes>>;
+
+/// An object opened for reading.
+pub struct Reading {
+    /// Bytes of the whole object.
+    pub size: u64,
+    /// Which of them `body` brings.
+    pub range: Range<u64>,
+    /// The bytes.
+    pub body: Body,
+}
+
+/// State of a small object, to be given back with a conditional write.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Version(String);
+
+impl Version {
+    /// The version of an object with these bytes, for backends that have no other.
+    #[must_use]
+    pub fn of_content(bytes: &[u8]) -> Self {
+        Self(Digest::sha256(bytes).hex().to_owned())
+    }
+}
+
+/// What must hold for a write of a small object to happen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Condition {
+    /// There is no such object yet.
+    Absent,
+    /// The object is the one that was read with this version.
+    Unchanged(Version),
+}
+
+/// One thing that a listing found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Item {
+    /// An object.
+    Object {
+        /// Its key.
+        key: String,
+        /// Its bytes.
+        size: u64,
+    },
+    /// A folder, with `/` at its end (only where folders were asked for).
+    Folder(String),
+}
+
+impl Item {
+    /// The key or the folder's prefix.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Object { key, .. } => key,
+            Self::Folder(prefix) => prefix,
+        }
+    }
+}
+
+/// What to list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listing<'a> {
+    /// Only keys that start so; may end inside a name.
+    pub prefix: &'a str,
+    /// Stop at the next `/` and report the folder instead of what is in it.
+    pub folders: bool,
+    /// Only what sorts behind this.
+    pub after: Option<&'a str>,
+    /// At most so many items.
+    pub limit: usize,
+}
+
+/// One page of a listing, sorted by the bytes of the names.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Page {
+    /// What was found.
+    pub items: Vec<Item>,
+    /// Whether there is more behind the last item.
+    pub more: bool,
+}
+
+/// A blob being written. Dropped before it is committed, it leaves nothing.
+pub trait BlobWriter: Send {
+    /// Adds bytes.
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<()>>;
+
+    /// Ends the blob and says its digest; it is not visible yet.
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn FinishedBlob>>>;
+}
+
+/// A blob that is complete but not visible. Dropped before it is committed, it leaves nothing.
+pub trait FinishedBlob: Send {
+    /// The digest of the bytes that were written.
+    fn digest(&self) -> &Digest;
+
+    /// How many bytes were written.
+    fn size(&self) -> u64;
+
+    /// Makes it visible under its digest. Once this has returned, it survives a power cut.
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<()>>;
+}
+
+/// A store of objects under keys.
+pub trait Storage: Send + Sync + 'static {
+    /// Bytes of an object.
+    fn size<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<u64>>;
+
+    /// Opens an object; nothing is read ahead of the taker by more than some chunks.
+    fn read<'a>(&'a self, key: &'a Key, range: ByteRange) -> BoxFuture<'a, Result<Reading>>;
+
+    /// A small object with its version, at most `limit` bytes.
+    fn get<'a>(&'a self, key: &'a Key, limit: u64) -> BoxFuture<'a, Result<(Bytes, Version)>>;
+
+    /// Writes a small object if the condition holds; durable once this has returned.
+    fn put<'a>(&'a self, key: &'a Key, bytes: Bytes, condition: Condition) -> BoxFuture<'a, Result<Version>>;
+
+    /// Starts a blob.
+    fn write_blob(&self, algorithm: Algorithm) -> BoxFuture<'_, Result<Box<dyn BlobWriter>>>;
+
+    /// One page of keys.
+    fn list<'a>(&'a self, listing: Listing<'a>) -> BoxFuture<'a, Result<Page>>;
+
+    /// Removes an object; that it isn't there is no error.
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<()>>;
+}
+
+/// Most items that one page brings.
+pub const PAGE: usize = 1000;
+
+/// Calls `each` for every object under a prefix, page by page.
+///
+/// # Errors
+/// Those of the store and of `each`.
+pub async fn for_each_object<E, F, Fut>(storage: &dyn Storage, prefix: &str, mut each: F) -> std::result::Result<(), E>
+where
+    E: From<StorageError>,
+    F: FnMut(String, u64) -> Fut,
+    Fut: Future<Output = std::result::Result<(), E>>,
+{
+    let mut after: Option<String> = None;
+    loop {
+        let page = storage.list(Listing { prefix, folders: false, after: after.as_deref(), limit: PAGE }).await?;
+        after = page.items.last().map(|item| item.name().to_owned());
+        for item in page.items {
+            if let Item::Object { key, size } = item {
+                each(key, size).await?;
+            }
+        }
+        if !page.more {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_full_medium_is_told_from_a_broken_one() {
+        let sorted = |kind: io::ErrorKind| StorageError::from_io("k", kind.into());
+        assert!(matches!(sorted(io::ErrorKind::StorageFull), StorageError::StorageFull { .. }));
+        assert!(matches!(sorted(io::ErrorKind::QuotaExceeded), StorageError::StorageFull { .. }));
+        assert!(matches!(sorted(io::ErrorKind::PermissionDenied), StorageError::Io { .. }));
+        assert!(sorted(io::ErrorKind::NotFound).is_not_found());
+    }
+
+    #[test]
+    fn a_range_is_cut_to_the_object() {
+        assert_eq!(ByteRange::Between(2, 100).within(10), Some(2..10));
+        assert_eq!(ByteRange::Between(0, 0).within(10), Some(0..1));
+        assert_eq!(ByteRange::From(9).within(10), Some(9..10));
+        assert_eq!(ByteRange::Suffix(3).within(10), Some(7..10));
+        assert_eq!(ByteRange::Suffix(30).within(10), Some(0..10));
+        assert_eq!(ByteRange::Whole.within(0), Some(0..0));
+    }
+
+    #[test]
+    fn a_range_outside_the_object_is_none() {
+        for range in [ByteRange::From(10), ByteRange::Between(10, 12), ByteRange::Between(5, 4), ByteRange::Suffix(0)] {
+            assert_eq!(range.within(10), None, "{range:?}");
+        }
+        assert_eq!(ByteRange::Suffix(1).within(0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_never_leaves_the_object(first: u64, last: u64, size: u64) {
+            for range in [ByteRange::From(first), ByteRange::Between(first, last), ByteRange::Suffix(last)] {
+                if let Some(found) = range.within(size) {
+                    prop_assert!(found.start < found.end && found.end <= size);
+                }
+            }
+        }
+    }
+}

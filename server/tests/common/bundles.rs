@@ -1,0 +1,106 @@
+//! Bundles made on the spot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Cursor, Read};
+
+use bundle::manifest::{Manifest, ManifestResource};
+use bundle::model::Descriptor;
+use bundle::write::{Contents, Part, write};
+use serde_json::{Value, json};
+use server::digest::Digest;
+
+pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// A package with files and images.
+#[derive(Clone)]
+pub struct Package {
+    pub metadata: Value,
+    files: BTreeMap<String, Vec<u8>>,
+    images: BTreeMap<String, Descriptor>,
+    blobs: BTreeMap<Descriptor, Vec<u8>>,
+}
+
+impl Package {
+    pub fn new(name: &str, version: &str) -> Self {
+        let metadata = json!({
+            "packagingVersion": "4.0", "name": name, "version": version,
+            "maintainer": "a@b.test", "description": "d", "tags": [],
+        });
+        Self { metadata, files: BTreeMap::new(), images: BTreeMap::new(), blobs: BTreeMap::new() }
+    }
+
+    /// Adds a file as `resource.assets.uris.<alias>`.
+    pub fn file(mut self, alias: &str, name: &str, content: &[u8]) -> Self {
+        let path = format!("resources/{}/{name}", Digest::sha256(content).hex());
+        self.metadata["resource"]["assets"]["uris"][alias] = json!(path);
+        self.files.insert(path, content.to_vec());
+        self
+    }
+
+    /// Adds an image with one layer as `resource.assets.container.docker.<alias>`.
+    pub fn image(mut self, alias: &str, reference: &str, layer: &[u8]) -> Self {
+        let layer = self.blob(LAYER_TYPE, layer.to_vec());
+        let config = json!({
+            "architecture": "amd64", "os": "linux", "config": {},
+            "rootfs": { "type": "layers", "diff_ids": [layer.digest] },
+        });
+        let config = self.blob(CONFIG_TYPE, serde_json::to_vec(&config).unwrap());
+        let descriptor = |d: &Descriptor| json!({ "mediaType": d.media_type, "digest": d.digest, "size": d.size });
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST_TYPE,
+            "config": descriptor(&config), "layers": [descriptor(&layer)],
+        });
+        let target = self.blob(MANIFEST_TYPE, serde_json::to_vec(&manifest).unwrap());
+        self.metadata["resource"]["assets"]["container"]["docker"][alias] = json!(reference);
+        self.images.insert(reference.to_owned(), target);
+        self
+    }
+
+    fn blob(&mut self, media_type: &str, content: Vec<u8>) -> Descriptor {
+        let descriptor = Descriptor {
+            media_type: media_type.to_owned(),
+            digest: Digest::sha256(&content).to_string(),
+            size: content.len() as u64,
+        };
+        self.blobs.insert(descriptor.clone(), content);
+        descriptor
+    }
+
+    /// Digest of the manifest of an image.
+    pub fn manifest_digest(&self, reference: &str) -> String {
+        self.images[reference].digest.clone()
+    }
+
+    /// The `.dcos` file.
+    pub fn bytes(&self) -> Vec<u8> {
+        let resources = self.files.iter().map(|(path, content)| ManifestResource {
+            path: path.clone(),
+            size: content.len() as u64,
+            sha256: Digest::sha256(content).hex().to_owned(),
+            source: "test".to_owned(),
+        });
+        let manifest = Manifest::new("test 1".to_owned(), resources.collect(), vec![]);
+        let metadata = serde_json::to_vec(&self.metadata).unwrap();
+        let blobs: BTreeSet<Descriptor> = self.blobs.keys().cloned().collect();
+        let contents = Contents { metadata: &metadata, manifest: &manifest, images: &self.images, blobs: &blobs };
+        let mut open = |part: Part<'_>| -> io::Result<Box<dyn Read>> {
+            let content = match part {
+                Part::File(path) => self.files[path].clone(),
+                Part::Blob(digest) => self.blobs.iter().find(|(d, _)| d.digest == digest).unwrap().1.clone(),
+            };
+            Ok(Box::new(Cursor::new(content)))
+        };
+        write(Cursor::new(Vec::new()), &contents, &mut open).unwrap().into_inner()
+    }
+}
+
+/// A package with a file and an image that nothing else has.
+pub fn package(name: &str, version: &str, image: &str) -> Package {
+    Package::new(name, version).file("asset", "asset.tar.gz", format!("asset of {name} {version}").as_bytes()).image(
+        "main",
+        image,
+        format!("layer of {name} {version}").as_bytes(),
+    )
+}

@@ -1,0 +1,173 @@
+//! A store that fails on purpose.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use server::digest::{Algorithm, Digest};
+use server::storage::{
+    BlobWriter, ByteRange, Condition, FinishedBlob, Key, Listing, Page, Reading, Result, Storage, StorageError, Version,
+};
+
+/// When it fails.
+#[derive(Clone, Copy, Debug)]
+pub enum When {
+    /// At the n-th call and at every later one, as if the process had died there.
+    From(usize),
+    /// At the n-th call alone.
+    Only(usize),
+    /// At every write, for want of room.
+    Full,
+}
+
+#[derive(Clone)]
+struct Faults {
+    when: When,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Faults {
+    fn check(&self) -> Result<()> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let fails = match self.when {
+            When::From(n) => call >= n,
+            When::Only(n) => call == n,
+            When::Full => false,
+        };
+        if fails {
+            return Err(StorageError::Io { key: "fault".into(), source: io::Error::other("on purpose") });
+        }
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<()> {
+        match self.when {
+            When::Full => Err(StorageError::StorageFull { key: "fault".into() }),
+            _ => self.check(),
+        }
+    }
+}
+
+pub struct Faulty {
+    inner: Arc<dyn Storage>,
+    faults: Faults,
+}
+
+impl Faulty {
+    pub fn new(inner: Arc<dyn Storage>, when: When) -> Self {
+        Self { inner, faults: Faults { when, calls: Arc::default() } }
+    }
+
+    /// Calls so far.
+    pub fn calls(&self) -> usize {
+        self.faults.calls.load(Ordering::SeqCst)
+    }
+}
+
+impl Storage for Faulty {
+    fn size<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<u64>> {
+        async move {
+            self.faults.check()?;
+            self.inner.size(key).await
+        }
+        .boxed()
+    }
+
+    fn read<'a>(&'a self, key: &'a Key, range: ByteRange) -> BoxFuture<'a, Result<Reading>> {
+        async move {
+            self.faults.check()?;
+            self.inner.read(key, range).await
+        }
+        .boxed()
+    }
+
+    fn get<'a>(&'a self, key: &'a Key, limit: u64) -> BoxFuture<'a, Result<(Bytes, Version)>> {
+        async move {
+            self.faults.check()?;
+            self.inner.get(key, limit).await
+        }
+        .boxed()
+    }
+
+    fn put<'a>(&'a self, key: &'a Key, bytes: Bytes, condition: Condition) -> BoxFuture<'a, Result<Version>> {
+        async move {
+            self.faults.check_room()?;
+            self.inner.put(key, bytes, condition).await
+        }
+        .boxed()
+    }
+
+    fn write_blob(&self, algorithm: Algorithm) -> BoxFuture<'_, Result<Box<dyn BlobWriter>>> {
+        async move {
+            self.faults.check()?;
+            let inner = self.inner.write_blob(algorithm).await?;
+            Ok(Box::new(FaultyBlob { inner, faults: self.faults.clone() }) as Box<dyn BlobWriter>)
+        }
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, listing: Listing<'a>) -> BoxFuture<'a, Result<Page>> {
+        async move {
+            self.faults.check()?;
+            self.inner.list(listing).await
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<()>> {
+        async move {
+            self.faults.check()?;
+            self.inner.delete(key).await
+        }
+        .boxed()
+    }
+}
+
+struct FaultyBlob {
+    inner: Box<dyn BlobWriter>,
+    faults: Faults,
+}
+
+impl BlobWriter for FaultyBlob {
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<()>> {
+        async move {
+            self.faults.check_room()?;
+            self.inner.write(bytes).await
+        }
+        .boxed()
+    }
+
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn FinishedBlob>>> {
+        async move {
+            self.faults.check()?;
+            let inner = self.inner.finish().await?;
+            Ok(Box::new(FinishedFaultyBlob { inner, faults: self.faults }) as Box<dyn FinishedBlob>)
+        }
+        .boxed()
+    }
+}
+
+struct FinishedFaultyBlob {
+    inner: Box<dyn FinishedBlob>,
+    faults: Faults,
+}
+
+impl FinishedBlob for FinishedFaultyBlob {
+    fn digest(&self) -> &Digest {
+        self.inner.digest()
+    }
+
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        async move {
+            self.faults.check()?;
+            self.inner.commit().await
+        }
+        .boxed()
+    }
+}

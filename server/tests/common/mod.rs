@@ -1,0 +1,196 @@
+//! What the tests share: a server in memory, a place to fetch bundles from, and bundles.
+#![expect(dead_code, reason = "every test file uses its part")]
+
+pub mod bundles;
+pub mod faulty;
+pub mod source;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Declaration, DeclarationSpec, State, UrlSource};
+use axum::Router;
+use axum::body::Body;
+use bundle::stream::Limits;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use server::audit::Audit;
+use server::auth::Auth;
+use server::catalogue::Catalogue;
+use server::declarations::Declarations;
+use server::http::{Server, Settings, Usage, app};
+use server::ingest::Ingest;
+use server::ingest::policy::SourcePolicy;
+use server::metrics::Metrics;
+use server::storage::Storage;
+use tower::ServiceExt;
+
+/// An answer, read to its end.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+/// A server without ports.
+#[derive(Clone)]
+pub struct Client {
+    pub app: Router,
+    pub storage: Arc<dyn Storage>,
+    pub audit: Audit,
+}
+
+pub struct Setup {
+    pub storage: Arc<dyn Storage>,
+    pub auth: Auth,
+    pub policy: SourcePolicy,
+    pub anonymous_pull: bool,
+}
+
+impl Setup {
+    pub fn on(storage: Arc<dyn Storage>) -> Self {
+        let policy = SourcePolicy { ranges: vec!["127.0.0.1/32".parse().unwrap()], ..SourcePolicy::default() };
+        Self { storage, auth: Auth::None, policy, anonymous_pull: true }
+    }
+
+    pub async fn start(self) -> Result<Client, server::catalogue::SweepError> {
+        // The second and later ones find it installed.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let catalogue = Catalogue::new(Arc::clone(&self.storage));
+        let restored = catalogue.restore().await?;
+        let (audit, metrics) = (Audit::keeping(), Metrics::default());
+        let ingest = Ingest { catalogue: catalogue.clone(), policy: Arc::new(self.policy), limits: Limits::default() };
+        let settings = Settings { scheme: "https", public_host: None, anonymous_pull: self.anonymous_pull };
+        let server = Server {
+            settings: Arc::new(settings),
+            declarations: Declarations::restore(ingest, restored, audit.clone(), metrics.clone()),
+            catalogue,
+            auth: Arc::new(self.auth),
+            audit: audit.clone(),
+            metrics,
+            usage: Usage::default(),
+        };
+        Ok(Client { app: app(server), storage: self.storage, audit })
+    }
+}
+
+/// A server on an empty store in memory that lets everybody do everything.
+pub async fn client() -> Client {
+    Setup::on(Arc::new(server::storage::memory::MemoryStorage::new())).start().await.unwrap()
+}
+
+impl Client {
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "registry.test");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, &[], Body::empty()).await
+    }
+
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.call(Method::GET, path, headers, Body::empty()).await
+    }
+
+    pub async fn put(&self, id: &str, spec: &DeclarationSpec) -> Answer {
+        let body = serde_json::to_vec(spec).unwrap();
+        self.call(Method::PUT, &format!("/api/v1/declarations/{id}"), &[], body).await
+    }
+
+    /// Asks until the declaration is where it stays.
+    pub async fn settled(&self, id: &str) -> Declaration {
+        for _ in 0..3000 {
+            let answer = self.get(&format!("/api/v1/declarations/{id}")).await;
+            let declaration: Declaration = serde_json::from_slice(&answer.body).unwrap();
+            if declaration.state.is_final() {
+                return declaration;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{id} never settles");
+    }
+
+    pub async fn declare(&self, id: &str, spec: &DeclarationSpec) -> Declaration {
+        let answer = self.put(id, spec).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        self.settled(id).await
+    }
+
+    /// Declares what must succeed.
+    pub async fn add(&self, id: &str, spec: &DeclarationSpec) -> Declaration {
+        let declaration = self.declare(id, spec).await;
+        assert_eq!(declaration.state, State::Added, "{declaration:?}");
+        declaration
+    }
+
+    /// Withdraws and waits until the declaration is gone.
+    pub async fn withdraw(&self, id: &str) {
+        let path = format!("/api/v1/declarations/{id}");
+        let answer = self.call(Method::DELETE, &path, &[], Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+        for _ in 0..3000 {
+            if self.get(&path).await.status == StatusCode::NOT_FOUND {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{id} never goes");
+    }
+
+    /// All keys of the store.
+    pub async fn keys(&self) -> Vec<String> {
+        keys(self.storage.as_ref()).await
+    }
+
+    /// `name version` of everything in the catalogue.
+    pub async fn catalogue(&self) -> Vec<String> {
+        let answer = self.get("/repo").await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let document = answer.json();
+        let packages = document["packages"].as_array().unwrap().iter();
+        packages.map(|p| format!("{} {}", p["name"].as_str().unwrap(), p["version"].as_str().unwrap())).collect()
+    }
+}
+
+pub async fn keys(storage: &dyn Storage) -> Vec<String> {
+    let mut keys = Vec::new();
+    server::storage::for_each_object(storage, "", |key, _| {
+        keys.push(key);
+        std::future::ready(Ok::<_, server::storage::StorageError>(()))
+    })
+    .await
+    .unwrap();
+    keys
+}
+
+/// A declaration of an address, without a digest.
+pub fn spec(url: &str) -> DeclarationSpec {
+    let url = UrlSource { url: url.to_owned(), sha256: None, credentials: None, ca_bundle: None };
+    DeclarationSpec { url, release_version: None, release_version_from: 1_700_000_000, declared_by: "apps/it".into() }
+}
