@@ -1,0 +1,8 @@
+//! The built binary, run as people run it.
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+mod build;
+mod fixtures;
+mod frame;
+mod migrate;
+mod program;
