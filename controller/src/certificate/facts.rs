@@ -1,0 +1,155 @@
+//! What can be read off a certificate.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use sha2::{Digest, Sha256};
+use snafu::OptionExt;
+use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
+
+use super::{CLOCK_SKEW, CertificateError, MissingSnafu, UnreadableCertificateSnafu};
+
+/// What matters of one certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Facts {
+    /// The certificate in its binary form.
+    pub der: CertificateDer<'static>,
+    /// Its subject's public key in its binary form (`SubjectPublicKeyInfo`).
+    pub public_key: Vec<u8>,
+    /// When it was made: the start of its validity without [`CLOCK_SKEW`].
+    pub issued: Timestamp,
+    /// When it expires.
+    pub not_after: Timestamp,
+    /// Host names it stands for.
+    pub dns_names: BTreeSet<String>,
+    /// Addresses it stands for.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Whether it may sign others.
+    pub is_authority: bool,
+}
+
+impl Facts {
+    /// Reads the first certificate of a PEM file; `what` names the file in errors.
+    ///
+    /// # Errors
+    /// When there is none, or it can't be read.
+    pub fn read(pem: &[u8], what: &'static str) -> Result<Self, CertificateError> {
+        let der = CertificateDer::pem_slice_iter(pem)
+            .next()
+            .context(MissingSnafu { what })?
+            .map_err(|error| unreadable(what, &error))?;
+        Self::of(der, what)
+    }
+
+    /// Reads a certificate in its binary form; `what` names it in errors.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn of(der: CertificateDer<'static>, what: &'static str) -> Result<Self, CertificateError> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).map_err(|error| unreadable(what, &error))?;
+        let validity = certificate.validity();
+        let not_before = timestamp(validity.not_before.timestamp(), what)?;
+        let not_after = timestamp(validity.not_after.timestamp(), what)?;
+        let (dns_names, addresses) = names(&certificate, what)?;
+        Ok(Self {
+            public_key: certificate.public_key().raw.to_vec(),
+            issued: after(not_before, CLOCK_SKEW),
+            not_after,
+            dns_names,
+            addresses,
+            is_authority: certificate.is_ca(),
+            der,
+        })
+    }
+
+    /// SHA-256 of the binary form, hexadecimal.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        hexadecimal(&Sha256::digest(&self.der))
+    }
+
+    /// When two thirds of the life that was asked for are over.
+    #[must_use]
+    pub fn renewal(&self) -> Timestamp {
+        after(self.issued, self.life() * 2 / 3)
+    }
+
+    /// Time from the making to the expiry.
+    #[must_use]
+    pub fn life(&self) -> Duration {
+        Duration::try_from(self.not_after.duration_since(self.issued)).unwrap_or_default()
+    }
+
+    /// Whether `authority` signed it.
+    #[must_use]
+    pub fn is_signed_by(&self, authority: &Self) -> bool {
+        let Ok((_, certificate)) = x509_parser::parse_x509_certificate(&self.der) else {
+            return false;
+        };
+        let Ok((_, issuer)) = x509_parser::parse_x509_certificate(&authority.der) else {
+            return false;
+        };
+        certificate.issuer() == issuer.subject() && certificate.verify_signature(Some(issuer.public_key())).is_ok()
+    }
+}
+
+/// Two lower-case digits a byte.
+#[must_use]
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// `time` plus `duration`, or the last time there is.
+#[must_use]
+pub fn after(time: Timestamp, duration: Duration) -> Timestamp {
+    SignedDuration::try_from(duration)
+        .ok()
+        .and_then(|duration| time.checked_add(duration).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+fn names(
+    certificate: &X509Certificate<'_>,
+    what: &'static str,
+) -> Result<(BTreeSet<String>, BTreeSet<IpAddr>), CertificateError> {
+    let mut dns_names = BTreeSet::new();
+    let mut addresses = BTreeSet::new();
+    let alternatives = certificate.subject_alternative_name().map_err(|error| unreadable(what, &error))?;
+    for name in alternatives.iter().flat_map(|extension| &extension.value.general_names) {
+        match name {
+            GeneralName::DNSName(name) => {
+                dns_names.insert((*name).to_owned());
+            }
+            GeneralName::IPAddress(bytes) => {
+                addresses.extend(address(bytes));
+            }
+            _ => {}
+        }
+    }
+    Ok((dns_names, addresses))
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
+        return Some(Ipv4Addr::from(bytes).into());
+    }
+    <[u8; 16]>::try_from(bytes).ok().map(|bytes| Ipv6Addr::from(bytes).into())
+}
+
+fn timestamp(seconds: i64, what: &'static str) -> Result<Timestamp, CertificateError> {
+    Timestamp::from_second(seconds).map_err(|error| unreadable(what, &error))
+}
+
+fn unreadable(what: &'static str, error: &dyn std::fmt::Display) -> CertificateError {
+    UnreadableCertificateSnafu { what, problem: error.to_string() }.build()
+}

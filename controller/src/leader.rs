@@ -1,0 +1,312 @@
+//! Election of the leader over a Lease: of several replicas, one acts.
+//!
+//! Every change of the Lease carries the resource version that it is based on, so two replicas can't both win. A candidate
+//! takes a Lease over when it has not seen it change for its whole duration by its own clock; hosts' clocks are never
+//! compared. A leader may write until [`RENEW_DEADLINE`] after the start of its last successful renewal, which ends before a
+//! successor can begin; [`Leadership`] is asked before every write.
+
+use std::{
+    sync::{Arc, RwLock},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{Api, Client, api::PostParams};
+use tokio_util::sync::CancellationToken;
+
+use crate::{context::FIELD_MANAGER, error::chain};
+
+/// Name of the Lease.
+pub const LEASE: &str = "package-registry-controller";
+/// A Lease that nobody renewed for this long is free.
+pub const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// A leader whose last renewal began longer ago writes nothing any more.
+pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// Time between renewals, and between looks of a candidate.
+pub const PERIOD: Duration = Duration::from_secs(2);
+/// A call that takes longer has failed.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+enum State {
+    Alone,
+    Candidate { looked: Instant },
+    Leader { until: Instant },
+}
+
+/// Whether this process leads, now; clones share the answer.
+#[derive(Clone, Debug)]
+pub struct Leadership(Arc<RwLock<State>>);
+
+impl Leadership {
+    /// Leads always: there is no election.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self(Arc::new(RwLock::new(State::Alone)))
+    }
+
+    /// Leads only while elected.
+    #[must_use]
+    pub fn elected() -> Self {
+        Self(Arc::new(RwLock::new(State::Candidate { looked: Instant::now() })))
+    }
+
+    /// Whether this process may write.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        match *self.read() {
+            State::Alone => true,
+            State::Candidate { .. } => false,
+            State::Leader { until } => Instant::now() < until,
+        }
+    }
+
+    /// Whether the election goes on: a leader that overstays, or a candidate that stopped looking, is not healthy.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        match *self.read() {
+            State::Alone => true,
+            State::Candidate { looked } => looked.elapsed() < LEASE_DURATION * 2,
+            State::Leader { until } => Instant::now() < until,
+        }
+    }
+
+    /// Leads until then.
+    pub fn extend(&self, until: Instant) {
+        self.write(State::Leader { until });
+    }
+
+    /// Leads no longer.
+    pub fn end(&self) {
+        self.write(State::Candidate { looked: Instant::now() });
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn write(&self, state: State) {
+        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = state;
+    }
+}
+
+/// A Lease as a candidate last saw it change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Seen {
+    version: Option<String>,
+    at: Instant,
+}
+
+/// What a candidate or leader does with the Lease that it sees.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Step {
+    Create,
+    Take,
+    Renew,
+    Wait,
+}
+
+/// Pure: `unchanged` is for how long the Lease has not changed by our clock.
+fn decide(lease: Option<&Lease>, me: &str, unchanged: Duration) -> Step {
+    let Some(lease) = lease else { return Step::Create };
+    let spec = lease.spec.clone().unwrap_or_default();
+    match spec.holder_identity.as_deref() {
+        None | Some("") => Step::Take,
+        Some(holder) if holder == me => Step::Renew,
+        Some(_) => {
+            let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+            let duration = seconds.map_or(LEASE_DURATION, Duration::from_secs);
+            if unchanged > duration { Step::Take } else { Step::Wait }
+        }
+    }
+}
+
+/// The Lease after `step`. Pure.
+fn after(step: Step, lease: Option<Lease>, me: &str, now: Timestamp) -> Lease {
+    let mut lease = lease.unwrap_or_default();
+    lease.metadata.name = Some(LEASE.to_owned());
+    lease.metadata.managed_fields = None;
+    let old = lease.spec.take().unwrap_or_default();
+    let renewed = step == Step::Renew;
+    lease.spec = Some(LeaseSpec {
+        holder_identity: Some(me.to_owned()),
+        lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
+        renew_time: Some(MicroTime(now)),
+        acquire_time: if renewed { old.acquire_time } else { Some(MicroTime(now)) },
+        lease_transitions: Some(old.lease_transitions.unwrap_or(0) + i32::from(!renewed)),
+        ..old
+    });
+    lease
+}
+
+/// One replica's part in the election.
+pub struct Election {
+    api: Api<Lease>,
+    identity: String,
+    leadership: Leadership,
+    seen: Option<Seen>,
+    held: Option<Lease>,
+}
+
+impl Election {
+    /// A candidate; `client` must not be fenced by the same leadership.
+    #[must_use]
+    pub fn new(client: Client, namespace: &str, identity: String, leadership: Leadership) -> Self {
+        Self { api: Api::namespaced(client, namespace), identity, leadership, seen: None, held: None }
+    }
+
+    /// Returns once this replica leads, or false when `shutdown` came first.
+    pub async fn won(&mut self, shutdown: &CancellationToken) -> bool {
+        loop {
+            match self.attempt().await {
+                Ok(true) => return true,
+                Ok(false) => {}
+                Err(error) => tracing::warn!("the Lease {LEASE} can't be read or written: {}", chain(&error)),
+            }
+            if !self.leadership.holds() {
+                self.leadership.end();
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return false,
+                () = tokio::time::sleep(PERIOD) => {}
+            }
+        }
+    }
+
+    /// Renews until the leadership is lost (returns false) or `shutdown` comes (returns true).
+    pub async fn keep(&mut self, shutdown: &CancellationToken) -> bool {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return true,
+                () = tokio::time::sleep(PERIOD) => {}
+            }
+            match self.attempt().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.leadership.end();
+                    return false;
+                }
+                Err(error) => tracing::warn!("the Lease {LEASE} could not be renewed: {}", chain(&error)),
+            }
+            if !self.leadership.holds() {
+                self.leadership.end();
+                return false;
+            }
+        }
+    }
+
+    /// Frees the Lease, so that a successor need not wait.
+    pub async fn release(&mut self) {
+        self.leadership.end();
+        let Some(mut lease) = self.held.take() else { return };
+        if let Some(spec) = lease.spec.as_mut() {
+            spec.holder_identity = None;
+            spec.renew_time = Some(MicroTime(Timestamp::now()));
+            spec.lease_duration_seconds = Some(1);
+        }
+        let parameters = parameters();
+        let call = self.api.replace(LEASE, &parameters, &lease);
+        match tokio::time::timeout(CALL_TIMEOUT, call).await {
+            Ok(Ok(_)) => tracing::info!("the Lease {LEASE} is free"),
+            Ok(Err(error)) => tracing::warn!("the Lease {LEASE} could not be freed: {}", chain(&error)),
+            Err(_) => tracing::warn!("the Lease {LEASE} could not be freed in time"),
+        }
+    }
+
+    /// One look, and one write where it is our turn. True: we lead.
+    async fn attempt(&mut self) -> Result<bool, kube::Error> {
+        match tokio::time::timeout(CALL_TIMEOUT, self.attempt_once()).await {
+            Ok(result) => result,
+            Err(_) => Err(kube::Error::Service("no answer in time".into())),
+        }
+    }
+
+    async fn attempt_once(&mut self) -> Result<bool, kube::Error> {
+        let begin = Instant::now();
+        let lease = self.api.get_opt(LEASE).await?;
+        let version = lease.as_ref().and_then(|lease| lease.metadata.resource_version.clone());
+        let seen = match self.seen.take() {
+            Some(seen) if seen.version == version => seen,
+            _ => Seen { version, at: Instant::now() },
+        };
+        let unchanged = seen.at.elapsed();
+        self.seen = Some(seen);
+        let step = decide(lease.as_ref(), &self.identity, unchanged);
+        let wanted = || after(step, lease.clone(), &self.identity, Timestamp::now());
+        let written = match step {
+            Step::Wait => return Ok(false),
+            Step::Create => self.api.create(&parameters(), &wanted()).await,
+            Step::Take | Step::Renew => self.api.replace(LEASE, &parameters(), &wanted()).await,
+        };
+        match written {
+            Ok(lease) => {
+                self.held = Some(lease);
+                self.leadership.extend(begin + RENEW_DEADLINE);
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+                // Somebody else wrote: the next look says who. A leader keeps what it has until its deadline.
+                Ok(self.leadership.holds())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn parameters() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(holder: Option<&str>) -> Lease {
+        Lease {
+            spec: Some(LeaseSpec {
+                holder_identity: holder.map(str::to_owned),
+                lease_duration_seconds: Some(15),
+                lease_transitions: Some(3),
+                acquire_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
+                ..LeaseSpec::default()
+            }),
+            ..Lease::default()
+        }
+    }
+
+    #[test]
+    fn a_free_lease_is_taken_and_our_own_is_renewed() {
+        assert_eq!(decide(None, "me", Duration::ZERO), Step::Create);
+        assert_eq!(decide(Some(&lease(None)), "me", Duration::ZERO), Step::Take);
+        assert_eq!(decide(Some(&lease(Some("me"))), "me", Duration::ZERO), Step::Renew);
+    }
+
+    #[test]
+    fn anothers_lease_is_taken_only_after_its_whole_duration_without_change() {
+        let other = lease(Some("you"));
+        assert_eq!(decide(Some(&other), "me", Duration::from_secs(15)), Step::Wait);
+        assert_eq!(decide(Some(&other), "me", Duration::from_secs(16)), Step::Take);
+    }
+
+    #[test]
+    fn transitions_count_changes_of_the_holder_alone() {
+        let now = Timestamp::from_second(100).unwrap();
+        let renewed = after(Step::Renew, Some(lease(Some("me"))), "me", now).spec.unwrap();
+        assert_eq!(renewed.lease_transitions, Some(3));
+        assert_eq!(renewed.acquire_time, Some(MicroTime(Timestamp::UNIX_EPOCH)));
+        let taken = after(Step::Take, Some(lease(Some("you"))), "me", now).spec.unwrap();
+        assert_eq!((taken.lease_transitions, taken.holder_identity.as_deref()), (Some(4), Some("me")));
+    }
+
+    #[test]
+    fn a_leader_stops_before_a_successor_can_begin() {
+        assert!(RENEW_DEADLINE + CALL_TIMEOUT <= LEASE_DURATION);
+        let leadership = Leadership::elected();
+        leadership.extend(Instant::now());
+        assert!(!leadership.holds() && !leadership.is_healthy());
+    }
+}

@@ -1,0 +1,25 @@
+//! The controller: drives `PackageRegistry` and `Package` objects to what their specs say.
+//!
+//! Each kind has a folder with five steps: `dereference` (read) → `validate` (pure) → `build` (pure) → `apply` →
+//! `status` (the one writer). What they share is beside them.
+
+pub mod apply;
+pub mod arguments;
+pub mod backoff;
+pub mod certificate;
+pub mod compare;
+pub mod condition;
+pub mod context;
+pub mod error;
+pub mod event;
+pub mod fence;
+pub mod health;
+pub mod leader;
+pub mod metrics;
+pub mod package;
+pub mod quantity;
+pub mod registry;
+pub mod server_client;
+pub mod token;
+pub mod trust;
+pub mod watch;

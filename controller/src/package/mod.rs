@@ -1,0 +1,20 @@
+//! The `Package` reconciler: what an object declares is in its registry's catalogue, and nothing else of it is.
+//!
+//! `dereference` → `validate` → `build` → `apply` → `status`, driven by [`reconcile`]. [`memory`] is what is known of an
+//! object between passes, [`withdraw`] the finalizer, [`sweep`] the search for content whose object is gone.
+
+pub mod apply;
+pub mod build;
+pub mod dereference;
+pub mod error;
+pub mod memory;
+pub mod reconcile;
+pub mod run;
+pub mod status;
+pub mod sweep;
+pub mod validate;
+pub mod withdraw;
+
+pub use error::Error;
+pub use reconcile::{PackageContext, reconcile};
+pub use run::run;

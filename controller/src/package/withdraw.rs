@@ -1,0 +1,83 @@
+//! The finalizer: takes a Package's content out of its registry. Bounded, and at once where there is nothing to take it from.
+
+use std::time::Duration;
+
+use crds::{Package, PackageRegistry};
+use jiff::Timestamp;
+use kube::{Api, ResourceExt, runtime::controller::Action};
+use std::sync::Arc;
+
+use super::{error::Error, reconcile::PackageContext, validate};
+use crate::{
+    error::{chain, key},
+    server_client,
+};
+
+/// Longest time that a deletion waits for the server. What is left then goes by [`super::sweep`].
+pub const LONGEST: Duration = Duration::from_mins(1);
+
+/// One attempt; the finalizer goes when it succeeds.
+///
+/// # Errors
+/// [`Error::Withdrawing`] when it must be tried again.
+pub async fn withdraw(package: &Package, context: &PackageContext) -> Result<Action, Error> {
+    let namespace = package.namespace().unwrap_or_default();
+    match attempt(package, &namespace, context).await {
+        Ok(true) => {}
+        Ok(false) if !is_overdue(package, Timestamp::now()) => return Err(Error::Withdrawing),
+        Err(error) if !is_overdue(package, Timestamp::now()) => {
+            tracing::info!(
+                object.namespace = namespace,
+                object.name = package.name_any(),
+                "Package {}: its content can't be withdrawn yet: {}",
+                package.name_any(),
+                chain(&error)
+            );
+            return Err(Error::Withdrawing);
+        }
+        Ok(false) | Err(_) => {
+            tracing::warn!(
+                object.namespace = namespace,
+                object.name = package.name_any(),
+                "Package {}: its content was not withdrawn in time; it goes when the registry serves again",
+                package.name_any()
+            );
+        }
+    }
+    context.memory.forget(&package.uid().unwrap_or_default());
+    context.shared.backoff.reset(&key(package));
+    Ok(Action::await_change())
+}
+
+/// True when nothing is left that could be withdrawn.
+async fn attempt(package: &Package, namespace: &str, context: &PackageContext) -> Result<bool, Error> {
+    let shared = &context.shared;
+    let name = &package.spec.registry_ref.name;
+    let registries: Api<PackageRegistry> = Api::namespaced(shared.client.clone(), namespace);
+    let found = registries
+        .get_opt(name)
+        .await
+        .map_err(|source| Error::Read { what: format!("PackageRegistry {name}"), source: Box::new(source) })?;
+    let Some(registry) = found.filter(|registry| registry.metadata.deletion_timestamp.is_none()) else {
+        return Ok(true);
+    };
+    if registry.status.as_ref().is_none_or(|status| status.url.is_none()) {
+        return Ok(true); // It never served.
+    }
+    let registry = validate::serving(&Arc::new(registry))?;
+    let server = match shared.servers.connect(&shared.client, &shared.tokens, &registry.object).await {
+        Err(server_client::Error::Token { source }) if source.is_gone() => return Ok(true),
+        other => other?,
+    };
+    Ok(server.delete_declaration(&package.uid().unwrap_or_default()).await?.is_none())
+}
+
+/// Whether the deletion has waited long enough. Pure.
+fn is_overdue(package: &Package, now: Timestamp) -> bool {
+    package
+        .metadata
+        .deletion_timestamp
+        .as_ref()
+        .and_then(|time| Duration::try_from(now.duration_since(time.0)).ok())
+        .is_some_and(|waited| waited >= LONGEST)
+}

@@ -1,0 +1,222 @@
+//! The Deployment of the serving pods.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy},
+        core::v1::{
+            Capabilities, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
+            PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+            ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+        },
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+
+use super::{
+    identity::account_name,
+    labels::{Component, labels, owned, server_selector},
+    token_volume::token_volume,
+};
+use crate::registry::validate::Validated;
+
+/// Name of the serving port.
+pub const HTTPS_PORT_NAME: &str = "https";
+/// The serving port.
+const HTTPS_PORT: i32 = 8443;
+/// Port of probes and metrics.
+const ADMIN_PORT: i32 = 9090;
+/// User and group of the server.
+const USER: i64 = 65532;
+
+const TLS_DIR: &str = "/etc/package-registry/tls";
+const STORAGE_DIR: &str = "/var/lib/package-registry";
+const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The Deployment. The serving Secret is not part of its template: the server loads a new one without a restart.
+#[must_use]
+pub fn deployment(registry: &Validated) -> Deployment {
+    let selector = server_selector(registry.names.registry());
+    Deployment {
+        metadata: owned(registry, registry.names.registry(), Component::Server),
+        spec: Some(DeploymentSpec {
+            replicas: Some(registry.pods.instances),
+            revision_history_limit: Some(2),
+            // Two processes must never have the volume at once.
+            strategy: Some(DeploymentStrategy { type_: Some("Recreate".into()), ..DeploymentStrategy::default() }),
+            selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },
+            template: PodTemplateSpec { metadata: Some(pod_metadata(registry)), spec: Some(pod(registry)) },
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
+    }
+}
+
+fn pod_metadata(registry: &Validated) -> ObjectMeta {
+    let template = &registry.pods.template;
+    let mut all = template.labels.clone();
+    all.extend(labels(registry.names.registry(), Component::Server));
+    ObjectMeta { labels: Some(all), annotations: filled(&template.annotations), ..ObjectMeta::default() }
+}
+
+fn filled(map: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    (!map.is_empty()).then(|| map.clone())
+}
+
+fn some<T: Clone>(list: &[T]) -> Option<Vec<T>> {
+    (!list.is_empty()).then(|| list.to_vec())
+}
+
+fn pod(registry: &Validated) -> PodSpec {
+    let template = &registry.pods.template;
+    PodSpec {
+        service_account_name: Some(account_name(registry).to_owned()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        image_pull_secrets: some(&registry.pods.image_pull_secrets),
+        node_selector: filled(&template.node_selector),
+        tolerations: some(&template.tolerations),
+        affinity: template.affinity.clone(),
+        topology_spread_constraints: some(&template.topology_spread_constraints),
+        priority_class_name: template.priority_class_name.clone(),
+        termination_grace_period_seconds: Some(60),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            fs_group: Some(USER),
+            // A large volume is not walked through at every start.
+            fs_group_change_policy: Some("OnRootMismatch".into()),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![container(registry)],
+        volumes: Some(volumes(registry)),
+        ..PodSpec::default()
+    }
+}
+
+fn volumes(registry: &Validated) -> Vec<Volume> {
+    vec![
+        Volume {
+            name: "storage".into(),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: registry.names.claim(),
+                ..PersistentVolumeClaimVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: "tls".into(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(registry.names.serving()),
+                ..SecretVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        Volume { name: "tmp".into(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() },
+        token_volume("token"),
+    ]
+}
+
+fn container(registry: &Validated) -> Container {
+    Container {
+        name: "server".into(),
+        image: Some(registry.pods.image.clone()),
+        image_pull_policy: Some(registry.pods.image_pull_policy.clone()),
+        command: Some(vec!["/package-registry-server".into()]),
+        args: Some(arguments(registry)),
+        ports: Some(vec![port(HTTPS_PORT_NAME, HTTPS_PORT), port("admin", ADMIN_PORT)]),
+        // Asked every second, so that a pod serves as soon as it can.
+        readiness_probe: Some(probe("/readyz", 1, 3)),
+        liveness_probe: Some(probe("/livez", 10, 6)),
+        resources: Some(registry.pods.resources.clone().unwrap_or_else(default_resources)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), ..Capabilities::default() }),
+            ..SecurityContext::default()
+        }),
+        // So that a pod that fails says why in its status.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        volume_mounts: Some(vec![
+            mount("storage", STORAGE_DIR, false),
+            mount("tls", TLS_DIR, true),
+            mount("tmp", "/tmp", false),
+            mount("token", TOKEN_DIR, true),
+        ]),
+        ..Container::default()
+    }
+}
+
+fn arguments(registry: &Validated) -> Vec<String> {
+    let sources = &registry.sources;
+    let mut arguments = vec![
+        format!("--listen=0.0.0.0:{HTTPS_PORT}"),
+        format!("--tls-dir={TLS_DIR}"),
+        format!("--admin-listen=0.0.0.0:{ADMIN_PORT}"),
+        format!("--storage=file://{STORAGE_DIR}"),
+        format!("--public-host={}", registry.host()),
+        "--auth=kubernetes".to_owned(),
+        format!("--token-audience={}", registry.names.audience()),
+        format!("--source-require-digest={}", sources.require_digest),
+        "--log-format=json".to_owned(),
+    ];
+    let hosts = sources.allowed_hosts.iter();
+    arguments.extend(hosts.map(|host| format!("--source-allowed-host={host}")));
+    let ranges = sources.allowed_cidrs.iter();
+    arguments.extend(ranges.map(|range| format!("--source-allowed-cidr={range}")));
+    arguments
+}
+
+fn default_resources() -> ResourceRequirements {
+    let amounts = |cpu: Option<&str>, memory: &str| {
+        cpu.map(|cpu| ("cpu".to_owned(), Quantity(cpu.to_owned())))
+            .into_iter()
+            .chain([("memory".to_owned(), Quantity(memory.to_owned()))])
+            .collect()
+    };
+    ResourceRequirements {
+        requests: Some(amounts(Some("50m"), "64Mi")),
+        limits: Some(amounts(None, "512Mi")),
+        ..ResourceRequirements::default()
+    }
+}
+
+fn port(name: &str, number: i32) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.into()),
+        container_port: number,
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    }
+}
+
+fn probe(path: &str, period: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::String("admin".into()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(5),
+        failure_threshold: Some(failures),
+        ..Probe::default()
+    }
+}
+
+fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.into(),
+        mount_path: path.into(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}

@@ -1,0 +1,289 @@
+//! The controller's side of a registry's `/api/v1`.
+//!
+//! The connection goes to the Service's cluster addresses, so it needs no cluster DNS; the certificate is checked against the
+//! registry's own authorities and its host name.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Mutex,
+    time::Duration,
+};
+
+use api::{ApiError, Declaration, DeclarationSpec, PackageList, ServerStatus};
+use crds::PackageRegistry;
+use kube::{Client, ResourceExt};
+use reqwest::{Certificate, Method, RequestBuilder, StatusCode, redirect::Policy};
+use serde::de::DeserializeOwned;
+use snafu::{OptionExt, ResultExt, Snafu};
+use url::Url;
+
+use crate::token::{self, Tokens};
+
+/// Longest time for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time for a call; the server answers at once and works on afterwards.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// What a server may say of an error, in characters.
+const LONGEST_MESSAGE: usize = 500;
+
+/// Why a server could not be asked, or what it said instead of an answer.
+#[derive(Debug, Snafu)]
+pub enum Error {
+    /// The registry has no address yet.
+    #[snafu(display("registry {name} has no address yet"))]
+    NoAddress {
+        /// Name of the registry.
+        name: String,
+    },
+    /// The registry's certificates or address can't be used.
+    #[snafu(display("registry {name} can't be connected to"))]
+    Setup {
+        /// Name of the registry.
+        name: String,
+        /// What the HTTP client says.
+        source: reqwest::Error,
+    },
+    /// No token.
+    #[snafu(transparent)]
+    Token {
+        /// Why.
+        source: token::Error,
+    },
+    /// No answer.
+    #[snafu(display("the server of the registry gave no answer"))]
+    Unreachable {
+        /// What the HTTP client says.
+        source: reqwest::Error,
+    },
+    /// 401 or 403.
+    #[snafu(display("the server of the registry refuses the controller ({status}): {message}"))]
+    Denied {
+        /// Status of the answer.
+        status: StatusCode,
+        /// The server's words.
+        message: String,
+    },
+    /// 429 or 5xx.
+    #[snafu(display("the server of the registry can't answer now ({status}): {message}"))]
+    Unavailable {
+        /// Status of the answer.
+        status: StatusCode,
+        /// The server's words.
+        message: String,
+    },
+    /// Another status.
+    #[snafu(display("the server of the registry doesn't take that ({status}): {message}"))]
+    Refused {
+        /// Status of the answer.
+        status: StatusCode,
+        /// The server's words.
+        message: String,
+    },
+}
+
+impl Error {
+    /// The word for it: label of the metric.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoAddress { .. } => "ServerWithoutAddress",
+            Self::Setup { .. } => "ServerSetup",
+            Self::Token { .. } => "ServerToken",
+            Self::Unreachable { .. } => "ServerUnreachable",
+            Self::Denied { .. } => "ServerDenied",
+            Self::Unavailable { .. } => "ServerUnavailable",
+            Self::Refused { .. } => "ServerRefused",
+        }
+    }
+}
+
+/// HTTP clients by registry; a client is made anew when the registry's address or authorities change.
+#[derive(Default)]
+pub struct Servers {
+    kept: Mutex<HashMap<String, (Target, reqwest::Client)>>,
+}
+
+/// Where a registry is reached and whom it is trusted by.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Target {
+    url: Url,
+    addresses: Vec<IpAddr>,
+    ca_bundle: Option<String>,
+}
+
+impl Target {
+    fn of(registry: &PackageRegistry) -> Option<Self> {
+        let status = registry.status.as_ref()?;
+        Some(Self {
+            url: Url::parse(status.url.as_deref()?).ok()?,
+            addresses: status.cluster_ips.iter().filter_map(|address| address.parse().ok()).collect(),
+            ca_bundle: status.ca_bundle.clone(),
+        })
+    }
+
+    fn client(&self) -> Result<reqwest::Client, reqwest::Error> {
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .redirect(Policy::none())
+            .no_proxy();
+        if let Some(bundle) = &self.ca_bundle {
+            builder = builder.tls_certs_only(Certificate::from_pem_bundle(bundle.as_bytes())?);
+        }
+        if let Some(host) = self.url.host_str()
+            && !self.addresses.is_empty()
+        {
+            let port = self.url.port_or_known_default().unwrap_or(443);
+            let addresses: Vec<SocketAddr> = self.addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+            builder = builder.resolve_to_addrs(host, &addresses);
+        }
+        builder.build()
+    }
+}
+
+impl Servers {
+    /// A client for `registry`, with a token.
+    ///
+    /// # Errors
+    /// When the registry has no address, or no token can be made.
+    pub async fn connect<'a>(
+        &self,
+        client: &Client,
+        tokens: &'a Tokens,
+        registry: &PackageRegistry,
+    ) -> Result<ServerClient<'a>, Error> {
+        let name = registry.name_any();
+        let namespace = registry.namespace().unwrap_or_default();
+        let target = Target::of(registry).context(NoAddressSnafu { name: name.as_str() })?;
+        let http = self.http(&format!("{namespace}/{name}"), &target).context(SetupSnafu { name: name.as_str() })?;
+        let token = tokens.get(client, &namespace, &name).await?;
+        Ok(ServerClient { http, base: target.url, token, tokens, namespace, name })
+    }
+
+    fn http(&self, key: &str, target: &Target) -> Result<reqwest::Client, reqwest::Error> {
+        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((same, client)) = kept.get(key)
+            && same == target
+        {
+            return Ok(client.clone());
+        }
+        let client = target.client()?;
+        kept.insert(key.to_owned(), (target.clone(), client.clone()));
+        Ok(client)
+    }
+}
+
+/// A client of one registry's server.
+pub struct ServerClient<'a> {
+    http: reqwest::Client,
+    base: Url,
+    token: String,
+    tokens: &'a Tokens,
+    namespace: String,
+    name: String,
+}
+
+impl ServerClient<'_> {
+    /// Puts a declaration; the same one again changes nothing, or starts another attempt if it had failed.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn put_declaration(&self, id: &str, spec: &DeclarationSpec) -> Result<Declaration, Error> {
+        let request = self.request(Method::PUT, &format!("declarations/{id}")).json(spec);
+        let answer: Option<Declaration> = self.send(request).await?;
+        answer.context(RefusedSnafu { status: StatusCode::NOT_FOUND, message: "there is no /api/v1/declarations" })
+    }
+
+    /// The declaration of that id; `None`: the server knows none.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn declaration(&self, id: &str) -> Result<Option<Declaration>, Error> {
+        self.send(self.request(Method::GET, &format!("declarations/{id}"))).await
+    }
+
+    /// Withdraws the declaration of that id; `None`: it is gone.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn delete_declaration(&self, id: &str) -> Result<Option<Declaration>, Error> {
+        self.send(self.request(Method::DELETE, &format!("declarations/{id}"))).await
+    }
+
+    /// The catalogue.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn packages(&self) -> Result<PackageList, Error> {
+        Ok(self.send(self.request(Method::GET, "packages")).await?.unwrap_or_default())
+    }
+
+    /// The server's figures.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn status(&self) -> Result<ServerStatus, Error> {
+        Ok(self.send(self.request(Method::GET, "status")).await?.unwrap_or_default())
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/{path}", api::BASE_PATH));
+        self.http.request(method, url).bearer_auth(&self.token)
+    }
+
+    /// Sends; 404 and answers without content are `None`.
+    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Option<T>, Error> {
+        let answer = request.send().await.map_err(reqwest::Error::without_url).context(UnreachableSnafu)?;
+        let status = answer.status();
+        if status == StatusCode::NOT_FOUND || status == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        if status.is_success() {
+            return answer.json().await.map(Some).map_err(reqwest::Error::without_url).context(UnreachableSnafu);
+        }
+        let body = answer.text().await.unwrap_or_default();
+        let message = message_of(&body);
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                self.tokens.forget(&self.namespace, &self.name);
+                DeniedSnafu { status, message }.fail()
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => UnavailableSnafu { status, message }.fail(),
+            _ if status.is_server_error() => UnavailableSnafu { status, message }.fail(),
+            _ => RefusedSnafu { status, message }.fail(),
+        }
+    }
+}
+
+/// The words of an error's body: those of our own form, else its beginning.
+fn message_of(body: &str) -> String {
+    let text = serde_json::from_str::<ApiError>(body).map_or_else(|_| body.trim().to_owned(), |error| error.message);
+    text.chars().take(LONGEST_MESSAGE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_in_our_form_shows_its_message_alone() {
+        assert_eq!(message_of(r#"{"type":"Invalid","message":"no url"}"#), "no url");
+        assert_eq!(message_of(" bad gateway \n"), "bad gateway");
+        assert_eq!(message_of(&"x".repeat(9000)).len(), LONGEST_MESSAGE);
+    }
+
+    #[test]
+    fn a_registry_without_an_address_has_no_target() {
+        let mut registry = PackageRegistry::new("a", crds::PackageRegistrySpec::default());
+        assert_eq!(Target::of(&registry), None);
+        registry.status = Some(crds::PackageRegistryStatus {
+            url: Some("https://a.apps.svc".into()),
+            cluster_ips: vec!["10.96.0.7".into(), "fd00::7".into()],
+            ..Default::default()
+        });
+        let target = Target::of(&registry).unwrap();
+        assert_eq!(target.addresses.len(), 2);
+    }
+}

@@ -1,0 +1,262 @@
+//! The Package reconciler against a cluster and a registry's server in this process.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
+
+mod package_world;
+
+use std::time::Duration;
+
+use api::{FailureReason, State};
+use controller::package::{Error, sweep, validate};
+use kube::runtime::{controller::Action, reflector::ObjectRef};
+use package_world::{World, uid};
+use serde_json::{Value, json};
+
+fn source() -> Value {
+    json!({"url": "https://files.test/redis.dcos"})
+}
+
+fn pair(status: &str, reason: &str) -> (String, String) {
+    (status.to_owned(), reason.to_owned())
+}
+
+/// A world with the Package `redis`, published.
+async fn published() -> World {
+    let mut world = World::begin().await;
+    world.create("redis", 1, &source());
+    world.pass("redis").await.unwrap();
+    world.pass("redis").await.unwrap();
+    world.publish("redis", "redis", "5.0.0");
+    world.pass("redis").await.unwrap();
+    assert_eq!(world.condition("redis", "Ready"), pair("True", "Succeeded"));
+    world.calls();
+    world.writes();
+    world
+}
+
+fn delete(world: &mut World, name: &str, when: &str) {
+    let mut object = world.object(name).unwrap();
+    object["metadata"]["deletionTimestamp"] = json!(when);
+    world.put(object);
+}
+
+const LONG_AGO: &str = "2026-01-01T00:00:00Z";
+const NEVER: &str = "2999-01-01T00:00:00Z";
+
+#[tokio::test]
+async fn a_package_goes_from_its_declaration_to_ready_and_is_then_left_alone() {
+    let mut world = World::begin().await;
+    world.create("redis", 1, &source());
+    world.pass("redis").await.unwrap();
+    assert_eq!(world.object("redis").unwrap()["metadata"]["finalizers"], json!(["registry.dcos.io/withdraw-content"]));
+    assert!(world.calls().is_empty(), "the finalizer comes before the declaration");
+
+    assert_eq!(world.pass("redis").await.unwrap(), Action::requeue(Duration::from_secs(1)));
+    assert_eq!(world.calls(), [format!("PUT {}", uid("redis"))]);
+    assert_eq!(world.condition("redis", "Ready"), pair("False", "Progressing"));
+    assert_eq!(world.condition("redis", "Reconciling"), pair("True", "Progressing"));
+    let spec = world.server.lock().unwrap().specs[&uid("redis")].clone();
+    assert_eq!((spec.declared_by.as_str(), spec.release_version_from), ("apps/redis", 1_767_225_601));
+
+    if let Some(declaration) = world.server.lock().unwrap().declarations.get_mut(&uid("redis")) {
+        declaration.state = State::Storing;
+        declaration.progress = api::Progress { bytes_done: 300_000_000, bytes_total: Some(300_000_000) };
+    }
+    world.pass("redis").await.unwrap();
+    assert_eq!(world.condition("redis", "Fetched"), pair("True", "Succeeded"));
+
+    world.publish("redis", "redis", "5.0.0");
+    world.pass("redis").await.unwrap();
+    assert_eq!(world.condition("redis", "Ready"), pair("True", "Succeeded"));
+    assert_eq!(world.object("redis").unwrap()["status"]["releaseVersion"], 1_767_225_999);
+
+    world.calls();
+    world.writes();
+    for _ in 0..3 {
+        world.pass("redis").await.unwrap();
+    }
+    assert!(world.calls().is_empty() && world.writes().is_empty(), "an undisturbed pass asks and writes nothing");
+}
+
+#[tokio::test]
+async fn lost_content_comes_back_with_its_release_version() {
+    let mut world = published().await;
+    world.server.lock().unwrap().declarations.clear();
+    let url = world.server_url();
+    world.set_registry(&url, "2026-01-02T00:00:00Z", "True");
+    world.pass("redis").await.unwrap();
+    let id = uid("redis");
+    assert_eq!(world.calls(), [format!("GET {id}"), format!("PUT {id}")]);
+    assert_eq!(world.server.lock().unwrap().specs[&id].release_version, Some(1_767_225_999));
+}
+
+#[tokio::test]
+async fn what_only_an_edit_can_help_is_not_tried_again_until_somebody_asks() {
+    let mut world = World::begin().await;
+    world.create("redis", 1, &source());
+    world.server.lock().unwrap().refuses = Some((FailureReason::DigestMismatch, "other bytes".into()));
+    world.pass("redis").await.unwrap();
+    world.pass("redis").await.unwrap();
+    assert_eq!(world.condition("redis", "Ready"), pair("False", "DigestMismatch"));
+    assert_eq!(world.condition("redis", "Stalled"), pair("True", "DigestMismatch"));
+    world.calls();
+    world.pass("redis").await.unwrap();
+    world.pass("redis").await.unwrap();
+    assert!(world.calls().is_empty());
+
+    world.server.lock().unwrap().refuses = None;
+    let mut object = world.object("redis").unwrap();
+    object["metadata"]["annotations"] = json!({"registry.dcos.io/requested-at": "now"});
+    world.put(object);
+    world.pass("redis").await.unwrap();
+    assert_eq!(world.calls(), [format!("PUT {}", uid("redis"))]);
+    assert_eq!(world.object("redis").unwrap()["status"]["lastHandledReconcileAt"], "now");
+    assert_eq!(world.condition("redis", "Stalled"), pair("", ""));
+}
+
+#[tokio::test]
+async fn an_edited_spec_is_declared_again() {
+    let mut world = published().await;
+    let mut object = world.object("redis").unwrap();
+    object["metadata"]["generation"] = json!(2);
+    object["spec"]["source"]["url"]["url"] = json!("https://files.test/redis-6.dcos");
+    world.put(object);
+    world.pass("redis").await.unwrap();
+    let spec = world.server.lock().unwrap().specs[&uid("redis")].clone();
+    assert_eq!((spec.url.url.as_str(), spec.release_version), ("https://files.test/redis-6.dcos", None));
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_named_and_once_it_is_there_the_package_is_declared() {
+    let mut world = World::begin().await;
+    world.create("redis", 1, &json!({"url": "https://files.test/redis.dcos", "secretRef": {"name": "login"}}));
+    world.pass("redis").await.unwrap();
+    let error = world.pass("redis").await.unwrap_err();
+    assert!(error.to_string().contains("there is no Secret login"), "{error}");
+    assert_eq!(world.condition("redis", "Fetched"), pair("False", "SecretInvalid"));
+    world.secret("login", &json!({"username": "YW5u", "password": "c2VjcmV0"}));
+    world.pass("redis").await.unwrap();
+    let spec = world.server.lock().unwrap().specs[&uid("redis")].clone();
+    assert_eq!(
+        spec.url.credentials,
+        Some(api::Credentials::Basic { username: "ann".into(), password: "secret".into() })
+    );
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_serve_is_waited_for() {
+    let mut world = World::begin().await;
+    let url = world.server_url();
+    world.set_registry(&url, LONG_AGO, "False");
+    world.create("redis", 1, &source());
+    world.pass("redis").await.unwrap();
+    assert!(matches!(world.pass("redis").await.unwrap_err(), Error::RegistryNotServing { .. }));
+    assert_eq!(world.condition("redis", "Ready"), pair("False", "DependencyNotReady"));
+    world.set_registry(&url, "2026-01-02T00:00:00Z", "True");
+    world.pass("redis").await.unwrap();
+    assert_eq!(world.calls(), [format!("PUT {}", uid("redis"))]);
+}
+
+#[tokio::test]
+async fn a_suspended_package_asks_nothing_and_can_still_be_deleted() {
+    let mut world = published().await;
+    let mut object = world.object("redis").unwrap();
+    object["metadata"]["generation"] = json!(2);
+    object["spec"]["suspend"] = json!(true);
+    world.put(object);
+    world.pass("redis").await.unwrap();
+    assert_eq!(world.condition("redis", "Ready"), pair("True", "Suspended"));
+    assert!(world.calls().is_empty());
+    delete(&mut world, "redis", NEVER);
+    world.pass("redis").await.unwrap_err();
+    world.pass("redis").await.unwrap();
+    assert!(world.object("redis").is_none());
+}
+
+#[tokio::test]
+async fn a_deleted_package_stays_until_its_content_is_withdrawn() {
+    let mut world = published().await;
+    delete(&mut world, "redis", NEVER);
+    assert!(matches!(world.pass("redis").await.unwrap_err(), Error::Withdrawing));
+    assert!(world.object("redis").is_some());
+    world.pass("redis").await.unwrap();
+    assert!(world.object("redis").is_none());
+    assert!(world.server.lock().unwrap().declarations.is_empty());
+}
+
+#[tokio::test]
+async fn a_deletion_does_not_wait_for_a_registry_that_is_gone() {
+    let mut world = published().await;
+    world.delete_registry();
+    delete(&mut world, "redis", NEVER);
+    world.pass("redis").await.unwrap();
+    assert!(world.object("redis").is_none() && world.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_deletion_gives_up_in_time_and_what_it_left_is_swept_later() {
+    let mut world = published().await;
+    let url = world.server_url();
+    world.set_registry("http://127.0.0.1:9", LONG_AGO, "True");
+    delete(&mut world, "redis", NEVER);
+    assert!(matches!(world.pass("redis").await.unwrap_err(), Error::Withdrawing));
+    delete(&mut world, "redis", LONG_AGO);
+    world.pass("redis").await.unwrap();
+    assert!(world.object("redis").is_none());
+    assert_eq!(world.server.lock().unwrap().declarations.len(), 1);
+
+    world.set_registry(&url, "2026-01-02T00:00:00Z", "True");
+    world.create("other", 2, &source());
+    world.pass("other").await.unwrap();
+    world.pass("other").await.unwrap();
+    world.publish("other", "other", "1");
+    let shared = &world.context.shared;
+    let registry = shared.registries.get(&ObjectRef::new("main").within("apps")).unwrap();
+    let serving = validate::serving(&registry).unwrap();
+    assert_eq!(sweep::sweep(&serving, shared).await.unwrap(), [uid("redis")]);
+    let left: Vec<String> = world.server.lock().unwrap().declarations.keys().cloned().collect();
+    assert_eq!(left, [uid("other")]);
+}
+
+#[tokio::test]
+async fn an_older_object_that_a_younger_one_kept_out_gets_its_coordinate_back() {
+    let mut world = World::begin().await;
+    world.create("younger", 9, &source());
+    world.pass("younger").await.unwrap();
+    world.pass("younger").await.unwrap();
+    world.publish("younger", "redis", "5.0.0");
+    world.pass("younger").await.unwrap();
+
+    world.create("older", 1, &source());
+    world.server.lock().unwrap().refuses =
+        Some((FailureReason::AlreadyDeclared, "redis 5.0.0 is declared already".into()));
+    world.pass("older").await.unwrap();
+    assert_eq!(world.pass("older").await.unwrap(), Action::requeue(Duration::from_secs(3)));
+    assert_eq!(world.condition("older", "Published"), pair("False", "AlreadyDeclared"));
+
+    let gives_way = async |world: &mut World| loop {
+        match world.pass("younger").await {
+            Err(Error::Withdrawing) => {}
+            other => return other.unwrap_err(),
+        }
+    };
+    assert!(matches!(gives_way(&mut world).await, Error::AlreadyDeclared { .. }));
+    assert_eq!(world.condition("younger", "Ready"), pair("False", "AlreadyDeclared"));
+    assert!(!world.server.lock().unwrap().declarations.contains_key(&uid("younger")));
+
+    world.calls();
+    world.pass("younger").await.unwrap_err();
+    assert!(world.calls().is_empty(), "the younger one asks nothing while the older one stands");
+}
+
+#[tokio::test]
+async fn a_refused_token_is_made_anew() {
+    let mut world = published().await;
+    world.server.lock().unwrap().denies = true;
+    let url = world.server_url();
+    world.set_registry(&url, "2026-01-02T00:00:00Z", "True");
+    assert!(matches!(world.pass("redis").await.unwrap_err(), Error::Server { .. }));
+    assert_eq!(world.condition("redis", "Ready"), pair("True", "Succeeded"));
+    world.server.lock().unwrap().denies = false;
+    world.pass("redis").await.unwrap();
+    assert_eq!(world.cluster.lock().unwrap().tokens, 2);
+}

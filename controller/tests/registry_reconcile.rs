@@ -1,0 +1,323 @@
+//! Scenarios of the PackageRegistry reconciler on a cluster in this process.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod registry_world;
+
+use std::{sync::Arc, time::Duration};
+
+use controller::{error::Classified, trust::writer};
+use registry_world::{
+    AGENTS, AUTHORITY, CA_CONFIG_MAP, CLAIM, DEPLOYMENT, REGISTRY, REVIEWER, SERVICE, SERVING, TRUST_LIST, World,
+};
+use serde_json::{Value, json};
+
+const CHILDREN: [&str; 8] = [
+    SERVICE,
+    CLAIM,
+    DEPLOYMENT,
+    AUTHORITY,
+    SERVING,
+    CA_CONFIG_MAP,
+    REVIEWER,
+    "/apis/rbac.authorization.k8s.io/v1/namespaces/demo/rolebindings/registry-publisher",
+];
+
+fn no_trust() -> Value {
+    json!({"nodeTrust": {"enabled": false}})
+}
+
+#[tokio::test]
+async fn a_new_registry_gets_every_child_and_undisturbed_passes_write_nothing() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    for child in CHILDREN {
+        assert!(world.object(child).is_some(), "{child} is missing");
+    }
+    for _ in 0..2 {
+        world.pass().await.unwrap();
+        assert_eq!(world.writes(), Vec::<String>::new());
+    }
+    assert_eq!(world.condition("Ready").1, "Progressing");
+
+    world.start();
+    world.pass().await.unwrap();
+    assert_eq!(world.writes(), [format!("PATCH {REGISTRY}/status")]);
+    let (status, reason, message) = world.condition("Ready");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "Succeeded"));
+    assert_eq!(message, "serves at https://registry.demo.svc");
+    world.pass().await.unwrap();
+    assert_eq!(world.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn edited_children_are_repaired_and_only_they_are_written() {
+    let edits = [
+        (SERVICE, "/spec/ports/0/port", json!(80)),
+        (SERVICE, "/spec/selector", json!({"app": "evil"})),
+        (CA_CONFIG_MAP, "/data/ca.crt", json!("evil")),
+        (DEPLOYMENT, "/spec/template/spec/containers/0/image", json!("evil:1")),
+        (DEPLOYMENT, "/spec/replicas", json!(0)),
+        (REVIEWER, "/subjects/0/name", json!("default")),
+        (CLAIM, "/spec/accessModes", json!(["ReadWriteMany"])),
+    ];
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    for (path, pointer, value) in edits {
+        let before = world.object(path).unwrap();
+        world.edit(path, pointer, value);
+        world.pass().await.unwrap();
+        let writes: Vec<String> = world.writes().into_iter().filter(|write| !write.contains("/status")).collect();
+        assert_eq!(writes, [format!("PATCH {path}")], "{pointer}");
+        let after = world.object(path).unwrap();
+        for part in ["spec", "data", "subjects"] {
+            assert_eq!(after[part], before[part], "{pointer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn deleted_children_come_back_and_the_service_with_its_address() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    let address = world.object(SERVICE).unwrap()["spec"]["clusterIPs"].clone();
+    for child in CHILDREN.into_iter().filter(|child| *child != AUTHORITY) {
+        let before = world.remove(child);
+        world.pass().await.unwrap();
+        let after = world.object(child).unwrap();
+        assert_ne!(after["metadata"]["uid"], before["metadata"]["uid"], "{child}");
+        if child != SERVING {
+            assert_eq!(after["data"], before["data"], "{child}");
+        }
+    }
+    assert_eq!(world.object(SERVICE).unwrap()["spec"]["clusterIPs"], address);
+    world.writes();
+    world.pass().await.unwrap();
+    assert_eq!(world.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_service_of_somebody_else_is_never_taken_over() {
+    let mut world = World::begin(&no_trust());
+    let foreign = json!({"metadata": {"name": "registry", "namespace": "demo", "uid": "foreign"}, "spec": {"clusterIP": "10.96.9.9"}});
+    world.put(SERVICE, foreign.clone());
+    world.pass().await.unwrap();
+    let error = world.pass().await.unwrap_err();
+    assert_eq!(error.reason(), "NameTaken");
+    assert_eq!(world.object(SERVICE).unwrap(), foreign);
+    for condition in ["Ready", "ServingReady", "Stalled"] {
+        assert_eq!(world.condition(condition).1, "NameTaken", "{condition}");
+    }
+    let status = &world.object(REGISTRY).unwrap()["status"];
+    assert!(status.get("clusterIPs").is_none(), "nodes must not be sent to somebody else's Service");
+    assert!(world.object(SERVING).is_none());
+
+    world.remove(SERVICE);
+    world.settle().await;
+    assert_eq!(world.condition("Ready").1, "Progressing");
+    assert!(world.object(SERVING).is_some());
+}
+
+#[tokio::test]
+async fn a_broken_authority_is_said_and_left_alone_and_recovers_by_itself() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    world.start();
+    let good = world.object(AUTHORITY).unwrap();
+    let serving = world.object(SERVING).unwrap();
+    world.edit(AUTHORITY, "/data/tls.key", json!("bm8ga2V5"));
+    let broken = world.object(AUTHORITY).unwrap();
+    let error = world.pass().await.unwrap_err();
+    assert_eq!(error.reason(), "SecretInvalid");
+    let (status, reason, message) = world.condition("CertificateReady");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "SecretInvalid"));
+    assert!(message.contains("Secret registry-ca can't be used: tls.key is not a private key"), "{message}");
+    assert_eq!(world.object(AUTHORITY).unwrap(), broken);
+    assert_eq!(world.object(SERVING).unwrap(), serving);
+    assert_eq!(world.condition("ServingReady").0, "True");
+
+    world.put(AUTHORITY, good);
+    world.pass().await.unwrap();
+    assert_eq!(world.condition("Ready").0, "True");
+    assert_eq!(world.object(SERVING).unwrap(), serving);
+}
+
+#[tokio::test]
+async fn a_deleted_authority_is_made_anew_and_the_serving_certificate_follows() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    let before = world.remove(AUTHORITY);
+    let serving = world.object(SERVING).unwrap();
+    world.settle().await;
+    let after = world.object(AUTHORITY).unwrap();
+    assert_ne!(after["data"]["tls.crt"], before["data"]["tls.crt"]);
+    assert_ne!(world.object(SERVING).unwrap()["data"], serving["data"]);
+    let bundle = world.object(REGISTRY).unwrap()["status"]["caBundle"].clone();
+    assert_eq!(world.object(CA_CONFIG_MAP).unwrap()["data"]["ca.crt"], bundle);
+}
+
+#[tokio::test]
+async fn a_requested_rotation_begins_once_and_shows_in_the_status() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    let serving = world.object(SERVING).unwrap();
+    let mut object = world.object(REGISTRY).unwrap();
+    object["metadata"]["annotations"] = json!({"registry.dcos.io/rotate-ca": "2026-07"});
+    world.put(REGISTRY, object);
+    world.settle().await;
+    let authority = world.object(AUTHORITY).unwrap();
+    assert!(authority["data"]["next.crt"].is_string());
+    let status = world.object(REGISTRY).unwrap()["status"].clone();
+    assert_eq!(status["lastHandledCaRotation"], "2026-07");
+    assert_eq!(status["caBundle"].as_str().unwrap().matches("BEGIN").count(), 2);
+    assert_eq!(world.object(SERVING).unwrap(), serving, "the next authority doesn't sign yet");
+    assert!(world.condition("CertificateReady").2.contains("a new authority signs"));
+    world.pass().await.unwrap();
+    assert_eq!(world.object(AUTHORITY).unwrap(), authority);
+}
+
+#[tokio::test]
+async fn a_broken_serving_secret_is_replaced_under_the_same_authority() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    let bundle = world.object(REGISTRY).unwrap()["status"]["caBundle"].clone();
+    world.edit(SERVING, "/data", json!({"tls.crt": "bm8=", "tls.key": "bm8="}));
+    world.pass().await.unwrap();
+    assert_ne!(world.object(SERVING).unwrap()["data"]["tls.crt"], "bm8=");
+    assert_eq!(world.object(REGISTRY).unwrap()["status"]["caBundle"], bundle);
+}
+
+#[tokio::test]
+async fn a_renamed_service_replaces_the_old_one_and_the_certificate_follows() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    let before = world.object(SERVING).unwrap();
+    let authority = world.object(AUTHORITY).unwrap();
+    world.edit(REGISTRY, "/spec", json!({"nodeTrust": {"enabled": false}, "service": {"name": "images"}}));
+    world.settle().await;
+    assert!(world.object(SERVICE).is_none());
+    assert!(world.object("/api/v1/namespaces/demo/services/images").is_some());
+    assert_ne!(world.object(SERVING).unwrap()["data"], before["data"]);
+    assert_eq!(world.object(AUTHORITY).unwrap(), authority);
+    let status = &world.object(REGISTRY).unwrap()["status"];
+    assert_eq!(status["url"], "https://images.demo.svc");
+}
+
+#[tokio::test]
+async fn a_suspended_registry_is_not_repaired_and_says_so() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    world.edit(REGISTRY, "/spec", json!({"nodeTrust": {"enabled": false}, "suspend": true}));
+    world.remove(SERVICE);
+    world.pass().await.unwrap();
+    assert_eq!(world.writes(), [format!("PATCH {REGISTRY}/status")]);
+    assert!(world.object(SERVICE).is_none());
+    assert_eq!(world.condition("Ready").1, "Suspended");
+}
+
+#[tokio::test]
+async fn the_deletion_policy_decides_who_owns_the_volume_and_the_authority() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    let owners = |world: &World, path: &str| world.object(path).unwrap()["metadata"]["ownerReferences"].clone();
+    for path in [CLAIM, AUTHORITY] {
+        assert!(owners(&world, path).is_null());
+    }
+    world.edit(REGISTRY, "/spec", json!({"nodeTrust": {"enabled": false}, "deletionPolicy": "Delete"}));
+    world.pass().await.unwrap();
+    for path in [CLAIM, AUTHORITY] {
+        assert_eq!(owners(&world, path)[0]["uid"], "registry-uid");
+    }
+    world.edit(REGISTRY, "/spec", no_trust());
+    world.pass().await.unwrap();
+    for path in [CLAIM, AUTHORITY] {
+        assert!(owners(&world, path).is_null());
+    }
+}
+
+#[tokio::test]
+async fn a_registry_of_the_same_name_adopts_volume_and_authority() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    let authority = world.object(AUTHORITY).unwrap();
+    let claim = world.object(CLAIM).unwrap();
+    for path in CHILDREN.into_iter().filter(|path| ![CLAIM, AUTHORITY].contains(path)) {
+        world.remove(path);
+    }
+    for account in ["registry", "registry-publisher"] {
+        world.remove(&format!("/api/v1/namespaces/demo/serviceaccounts/{account}"));
+    }
+    let mut next = world.object(REGISTRY).unwrap();
+    next["metadata"] = json!({"name": "registry", "namespace": "demo", "uid": "second-uid", "generation": 1});
+    next.as_object_mut().unwrap().remove("status");
+    world.put(REGISTRY, next);
+    world.settle().await;
+    assert_eq!(world.object(AUTHORITY).unwrap()["data"], authority["data"]);
+    assert_eq!(world.object(CLAIM).unwrap()["metadata"]["uid"], claim["metadata"]["uid"]);
+    assert!(world.object(SERVING).is_some());
+}
+
+/// Waits until `is` holds, for two seconds at most.
+async fn until(world: &World, is: impl Fn(&World) -> bool) -> bool {
+    for _ in 0..200 {
+        if is(world) {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+fn listed(world: &World) -> Option<Vec<Value>> {
+    let text = world.object(TRUST_LIST)?["data"]["trust.json"].as_str()?.to_owned();
+    let list: Value = serde_json::from_str(&text).ok()?;
+    list["registries"].as_array().cloned()
+}
+
+#[tokio::test]
+async fn nodes_are_told_of_a_registry_and_told_to_forget_it_before_it_goes() {
+    let mut world = World::begin(&json!({"nodeTrust": {"mirrors": ["docker.io"]}}));
+    let trust = Arc::clone(&world.context.trust);
+    let writer = tokio::spawn(writer::run(Arc::clone(&world.context.shared), Arc::clone(&trust), world.store.clone()));
+    world.settle().await;
+    trust.ring();
+    assert!(until(&world, |world| listed(world).is_some_and(|list| list.len() == 1)).await);
+    let entry = &listed(&world).unwrap()[0];
+    assert_eq!(entry["hosts"], json!(["registry.demo.svc", "registry.demo.svc.cluster.local"]));
+    assert_eq!(entry["mirrors"], json!([]), "the namespace isn't privileged");
+    assert_eq!(entry["addresses"], world.object(SERVICE).unwrap()["spec"]["clusterIPs"]);
+    assert_eq!(entry["caBundle"], world.object(CA_CONFIG_MAP).unwrap()["data"]["ca.crt"]);
+    assert!(until(&world, |world| world.object(AGENTS).is_some()).await);
+    world.pass().await.unwrap();
+    assert_eq!(world.condition("NodesTrusted").0, "False");
+    let snapshot = trust.snapshot();
+    let refusal = &snapshot.refusals.values().next().unwrap()[0];
+    assert_eq!((refusal.name.as_str(), refusal.reason), ("docker.io", "NotAllowed"));
+
+    // Somebody edits both by hand.
+    world.edit(TRUST_LIST, "/data", json!({"trust.json": "{}"}));
+    world.edit(AGENTS, "/spec/template/spec/hostNetwork", json!(false));
+    trust.ring();
+    let repaired = |world: &World| {
+        let network = world.object(AGENTS).unwrap()["spec"]["template"]["spec"]["hostNetwork"].clone();
+        network == true && listed(world).is_some_and(|list| list.len() == 1)
+    };
+    assert!(until(&world, repaired).await);
+
+    let mut going = world.object(REGISTRY).unwrap();
+    going["metadata"]["deletionTimestamp"] = serde_json::to_value(jiff::Timestamp::now()).unwrap();
+    world.put(REGISTRY, going);
+    let mut passes = 0;
+    while world.object(REGISTRY).is_some() {
+        passes += 1;
+        assert!(passes < 200, "the finalizer never goes");
+        if let Err(error) = world.pass().await {
+            assert_eq!(error.reason(), "StillTrusted");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    assert!(passes > 1, "nodes were told first");
+    assert_eq!(listed(&world), Some(Vec::new()));
+    assert!(world.object(REVIEWER).is_none());
+    assert!(world.object(AGENTS).is_some(), "agents clean up and stay");
+    writer.abort();
+}
