@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Runs the tests on a cluster: yours where KUBECONFIG is set, else the project's own, which is taken down afterwards unless it
+# ran before or KEEP_CLUSTER=1.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cluster() { cargo run --quiet -p e2e --bin cluster -- "$@"; }
+if [ -z "${KUBECONFIG:-}" ] && ! cluster env >/dev/null 2>&1; then
+  [ "${KEEP_CLUSTER:-}" = 1 ] || trap 'cluster down' EXIT
+  cluster up
+fi
+cargo test -p e2e --test cluster -- --test-threads=1 "$@"

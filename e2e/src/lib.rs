@@ -1,0 +1,9 @@
+//! A real two-node Kubernetes on one Debian machine, and what the demo and the tests need beside it.
+//!
+//! [`cluster`] brings the cluster up and down and hands tests a [`cluster::Cluster`]; [`image`] writes container image
+//! archives without a container engine; [`demo`] builds the demo's image with it.
+
+pub mod cluster;
+pub mod demo;
+pub mod image;
+pub mod walk;

@@ -1,0 +1,42 @@
+//! The walk from nothing to pods that run a package's image: what the demo shows and the tests begin with.
+//!
+//! Every act is a command that a person would type (`kubectl`, `dcos-registry`), so that what runs here is what the README says.
+
+mod bundle;
+mod files;
+mod images;
+mod object;
+mod operator;
+
+pub use bundle::{BundleFile, build_demo_bundle, sha256_of};
+pub use files::Files;
+pub use images::{Delivery, deliver, operator_image};
+pub use object::{
+    Kind, Object, apply, delete, events, exists, get, get_all, wait_for, wait_for_reason, wait_gone, wait_until,
+};
+pub use operator::{install, uninstall};
+
+use std::path::PathBuf;
+
+/// The project's root folder.
+#[must_use]
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Folder for what the walk writes.
+#[must_use]
+pub fn out() -> PathBuf {
+    root().join("out")
+}
+
+/// A text below `demo/manifests` with its placeholders (words in capitals) replaced.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn manifest(name: &str, replacements: &[(&str, &str)]) -> Result<String, snafu::Whatever> {
+    use snafu::ResultExt as _;
+    let path = root().join("demo/manifests").join(name);
+    let text = std::fs::read_to_string(&path).whatever_context(format!("cannot read {}", path.display()))?;
+    Ok(replacements.iter().fold(text, |text, (word, value)| text.replace(word, value)))
+}

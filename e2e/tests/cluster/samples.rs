@@ -1,0 +1,85 @@
+//! The samples, the rules of the kinds, and the one-file form of the manifests, on a real API server.
+
+use std::fs;
+
+use e2e::walk;
+use serde_json::Value;
+
+use crate::site::site;
+
+#[test]
+fn every_sample_is_accepted_by_the_api_server() {
+    let cluster = &site().cluster;
+    let mut count = 0;
+    for entry in fs::read_dir(walk::root().join("manifests/samples")).unwrap() {
+        let path = entry.unwrap().path().display().to_string();
+        cluster
+            .kubectl(&["apply", "--dry-run=server", "--validate=strict", "-n", "default", "-f", &path])
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        count += 1;
+    }
+    assert!(count >= 5, "only {count} samples");
+}
+
+#[test]
+fn the_api_server_refuses_what_the_kinds_forbid_and_says_which_field() {
+    let cluster = &site().cluster;
+    let registry = |name: &str, spec: &str| {
+        format!(
+            "{{apiVersion: registry.dcos.io/v1alpha1, kind: PackageRegistry, metadata: {{name: {name}, namespace: default}}, spec: {spec}}}"
+        )
+    };
+    let package = |spec: &str| {
+        format!(
+            "{{apiVersion: registry.dcos.io/v1alpha1, kind: Package, metadata: {{name: p, namespace: default}}, spec: {spec}}}"
+        )
+    };
+    let cases = [
+        (registry("a.b", "{}"), "metadata.name"),
+        (registry("r", "{instances: 2}"), "spec.instances"),
+        (registry("r", "{storage: {}}"), "exactly one storage"),
+        (registry("r", "{service: {name: Docker.io}}"), "spec.service.name"),
+        (registry("r", "{service: {type: ExternalName}}"), "spec.service.type"),
+        (registry("r", "{nodeTrust: {mirrors: ['docker.io/library']}}"), "spec.nodeTrust.mirrors"),
+        (registry("r", "{nodeTrust: {mirrors: [docker.io, docker.io]}}"), "Duplicate"),
+        (registry("r", "{unknownField: 1}"), "unknownField"),
+        (package("{registryRef: {name: r}, source: {}}"), "exactly one source"),
+        (package("{registryRef: {name: r}, source: {url: {url: 'ftp://a.test/b'}}}"), "spec.source.url.url"),
+        (package("{registryRef: {name: r}, source: {url: {url: 'https://u:p@a.test/b'}}}"), "spec.source.url.url"),
+        (package("{registryRef: {name: r}, source: {url: {url: 'https://a.test/b', sha256: ABC}}}"), "sha256"),
+        (
+            package("{registryRef: {name: r}, releaseVersion: -1, source: {url: {url: 'https://a.test/b'}}}"),
+            "releaseVersion",
+        ),
+    ];
+    for (yaml, word) in cases {
+        let refusal = walk::apply(cluster, &yaml).expect_err(&yaml).to_string();
+        assert!(refusal.contains(word), "{yaml}: {refusal}");
+    }
+}
+
+#[test]
+fn the_one_file_form_holds_what_the_kustomization_holds() {
+    let cluster = &site().cluster;
+    let root = walk::root();
+    let kustomize = cluster.kubectl(&["kustomize", &root.join("manifests/default").display().to_string()]).unwrap();
+    let by_kustomize = walk::out().join("kustomize.yaml");
+    fs::write(&by_kustomize, kustomize).unwrap();
+    assert_eq!(objects(&by_kustomize), objects(&root.join("manifests/install.yaml")));
+}
+
+/// The objects in a YAML file, in the order of their names.
+fn objects(file: &std::path::Path) -> Vec<Value> {
+    let file = file.display().to_string();
+    let text =
+        site().cluster.kubectl(&["create", "--dry-run=client", "--validate=false", "-o", "json", "-f", &file]).unwrap();
+    let mut found: Vec<Value> = serde_json::Deserializer::from_str(&text)
+        .into_iter::<Value>()
+        .flat_map(|document| {
+            let document = document.unwrap();
+            document["items"].as_array().cloned().unwrap_or_else(|| vec![document])
+        })
+        .collect();
+    found.sort_by_key(|object| (object["kind"].to_string(), object["metadata"]["name"].to_string()));
+    found
+}
