@@ -1,0 +1,52 @@
+# Package Registry for Kubernetes. `make help` lists the targets. Prerequisites: cargo and Go >= 1.26; the rest installs itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+E2E := cargo run --quiet -p e2e --bin
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help demo demo-down test test-unit test-e2e lint generate verify image cluster-up cluster-down bench prerequisites
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: prerequisites ## A cluster (or yours: KUBECONFIG), the operator, a registry, a package, and pods that run its image
+	$(E2E) demo -- up
+
+demo-down: prerequisites ## Take the demo down, and its cluster with it where the demo brought it up
+	$(E2E) demo -- down
+
+test: verify lint test-unit test-e2e ## Everything: generated files, lints, unit tests, tests on a real cluster
+
+test-unit: prerequisites ## Tests without a cluster
+	cargo test --workspace --exclude e2e
+	cargo test -p e2e --lib --bins
+
+test-e2e: prerequisites ## Tests on a real cluster (yours: KUBECONFIG)
+	e2e/run.sh
+
+lint: prerequisites ## Formatting, clippy, dependency rules
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	image/deny.sh
+
+generate: prerequisites ## Write what is made from the code: CRDs, the options table, install.yaml
+	cargo run --quiet -p crds --bin crdgen -- .
+
+verify: generate ## Fail when a generated file isn't what the code makes
+	@git diff --exit-code -- manifests docs || { echo "generated files differ: run 'make generate' and commit"; exit 1; }
+
+image: prerequisites ## Build the image; IMAGE_TO=archive (default), cluster, push:HOST/NAME:TAG or kind:CLUSTER
+	image/build.sh $(or $(IMAGE_TO),archive)
+
+cluster-up: prerequisites ## A two-node Kubernetes on this machine; prints the KUBECONFIG line
+	$(E2E) cluster -- up
+
+cluster-down: prerequisites ## Take that cluster down and leave nothing behind
+	$(E2E) cluster -- down
+
+bench: prerequisites ## Measure, side by side in one run
+	cargo run --quiet -p bench
+
+prerequisites:
+	@image/prerequisites.sh
