@@ -3,6 +3,7 @@
 //! [`cluster`] brings the cluster up and down and hands tests a [`cluster::Cluster`]; [`image`] writes container image
 //! archives without a container engine; [`demo`] builds the demo's image with it.
 
+pub mod api_server;
 pub mod cluster;
 pub mod demo;
 pub mod image;

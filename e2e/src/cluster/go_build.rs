@@ -22,10 +22,15 @@ const KUBERNETES_BINARIES: [&str; 6] =
 
 /// Builds what the cache does not hold yet.
 pub(crate) fn ensure_all(progress: &Progress) -> Result<()> {
-    ensure(progress, "kubernetes", KUBERNETES, "about 5 minutes", build_kubernetes)?;
+    ensure_kubernetes(progress)?;
     ensure(progress, "coredns", COREDNS, "about 2 minutes", build_coredns)?;
     ensure(progress, "local-path-provisioner", LOCAL_PATH_PROVISIONER, "about a minute", build_local_path_provisioner)?;
     ensure(progress, "pause", PAUSE, "a second", build_pause)
+}
+
+/// Builds Kubernetes' own programs unless the cache holds them.
+pub(crate) fn ensure_kubernetes(progress: &Progress) -> Result<()> {
+    ensure(progress, "kubernetes", KUBERNETES, "about 5 minutes", build_kubernetes)
 }
 
 /// Builds in a temporary folder and moves the result to its place whole, so that a build that was cut short leaves nothing.

@@ -22,6 +22,8 @@ use super::{
 pub struct Cluster {
     kubeconfig: PathBuf,
     ours: bool,
+    /// Where kubectl keeps what the API server offers; its own place in the home folder where there is none.
+    discovery: Option<PathBuf>,
 }
 
 impl Cluster {
@@ -32,16 +34,26 @@ impl Cluster {
     pub fn connect() -> Result<Self> {
         match env::var_os("KUBECONFIG").filter(|path| !path.is_empty()) {
             Some(path) if Path::new(&path) != paths::admin_kubeconfig() => {
-                Ok(Self { kubeconfig: path.into(), ours: false })
+                Ok(Self { kubeconfig: path.into(), ours: false, discovery: None })
             }
-            _ => Ok(Self { kubeconfig: up()?, ours: true }),
+            _ => Ok(Self::own(up()?)),
         }
     }
 
     /// The project's own cluster if it runs.
     #[must_use]
     pub fn running() -> Option<Self> {
-        is_running().then(|| Self { kubeconfig: paths::admin_kubeconfig(), ours: true })
+        is_running().then(|| Self::own(paths::admin_kubeconfig()))
+    }
+
+    fn own(kubeconfig: PathBuf) -> Self {
+        // What an earlier cluster at this address served is not what this one does.
+        Self { kubeconfig, ours: true, discovery: Some(paths::state("kubectl-cache")) }
+    }
+
+    /// An API server that is not the project's cluster; kubectl keeps what it learns of it in the folder `discovery`.
+    pub(crate) fn foreign(kubeconfig: PathBuf, discovery: PathBuf) -> Self {
+        Self { kubeconfig, ours: false, discovery: Some(discovery) }
     }
 
     /// The kubeconfig file of an administrator.
@@ -70,9 +82,8 @@ impl Cluster {
         let ours = paths::kubectl();
         let mut command = Command::new(if ours.exists() { ours } else { "kubectl".into() });
         command.arg("--kubeconfig").arg(&self.kubeconfig);
-        if self.ours {
-            // What an earlier cluster at this address served is not what this one does.
-            command.arg("--cache-dir").arg(paths::state("kubectl-cache"));
+        if let Some(discovery) = &self.discovery {
+            command.arg("--cache-dir").arg(discovery);
         }
         command
     }
@@ -157,7 +168,7 @@ mod tests {
     use super::*;
 
     fn foreign() -> Cluster {
-        Cluster { kubeconfig: "/home/someone/.kube/config".into(), ours: false }
+        Cluster { kubeconfig: "/home/someone/.kube/config".into(), ours: false, discovery: None }
     }
 
     #[test]

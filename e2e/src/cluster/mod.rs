@@ -4,26 +4,26 @@
 
 mod addons;
 mod cgroups;
-mod command;
+pub(crate) mod command;
 mod container_images;
 mod control_plane;
 mod daemon;
 mod error;
-mod go_build;
+pub(crate) mod go_build;
 mod handle;
 mod journal;
-mod kubeconfig;
+pub(crate) mod kubeconfig;
 mod network;
 mod node;
 mod node_config;
-mod paths;
-mod pki;
-mod prerequisites;
-mod progress;
+pub(crate) mod paths;
+pub(crate) mod pki;
+pub(crate) mod prerequisites;
+pub(crate) mod progress;
 mod teardown;
-mod up;
+pub(crate) mod up;
 mod versions;
-mod wait;
+pub(crate) mod wait;
 
 pub use error::{Error, Result};
 pub use handle::Cluster;

@@ -51,6 +51,14 @@ pub(crate) fn file(name: &str) -> PathBuf {
 impl Authority {
     /// Makes a self-signed authority and writes `<name>.crt` and `<name>.key`.
     fn create(name: &str) -> Result<Self> {
+        let (authority, key) = Self::generate(name)?;
+        write(&file(&format!("{name}.crt")), &authority.certificate)?;
+        write_secret(&file(&format!("{name}.key")), &key)?;
+        Ok(authority)
+    }
+
+    /// Makes a self-signed authority; its key comes beside it, PEM.
+    pub(crate) fn generate(name: &str) -> Result<(Self, String)> {
         let context = CertificateSnafu { name };
         let key = KeyPair::generate().context(context)?;
         let mut params = CertificateParams::new(Vec::new()).context(context)?;
@@ -59,9 +67,13 @@ impl Authority {
         params.key_usages =
             vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).context(context)?.pem();
-        write(&file(&format!("{name}.crt")), &certificate)?;
-        write_secret(&file(&format!("{name}.key")), &key.serialize_pem())?;
-        Ok(Self { certificate, issuer: Issuer::new(params, key) })
+        let key_pem = key.serialize_pem();
+        Ok((Self { certificate, issuer: Issuer::new(params, key) }, key_pem))
+    }
+
+    /// Its certificate, PEM.
+    pub(crate) fn certificate(&self) -> &str {
+        &self.certificate
     }
 
     /// Signs a certificate. `group` becomes its organization, which Kubernetes reads as the group of a user; `hosts` are the

@@ -12,7 +12,8 @@ pub use bundle::{BundleFile, build_demo_bundle, sha256_of};
 pub use files::Files;
 pub use images::{Delivery, deliver, operator_image};
 pub use object::{
-    Kind, Object, apply, delete, events, exists, get, get_all, wait_for, wait_for_reason, wait_gone, wait_until,
+    Kind, Object, apply, delete, delete_if_known, events, exists, get, get_all, wait_for, wait_for_reason, wait_gone,
+    wait_until,
 };
 pub use operator::{install, uninstall};
 

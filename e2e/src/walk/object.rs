@@ -140,6 +140,18 @@ pub fn delete(cluster: &Cluster, kind: Kind<'_>, namespace: &str, name: &str) ->
     Ok(())
 }
 
+/// The same for a kind that the cluster may not know yet.
+///
+/// # Errors
+/// What kubectl says.
+pub fn delete_if_known(cluster: &Cluster, kind: Kind<'_>, namespace: &str, name: &str) -> Result<(), Whatever> {
+    let known = cluster.kubectl(&["api-resources", "--api-group=registry.dcos.io", "-o", "name"]);
+    if known.whatever_context("the API server doesn't say what it serves")?.is_empty() {
+        return Ok(());
+    }
+    delete(cluster, kind, namespace, name)
+}
+
 /// Waits until the object has a condition with that status.
 ///
 /// # Errors

@@ -5,20 +5,28 @@ use std::fs;
 use e2e::walk;
 use serde_json::Value;
 
-use crate::site::site;
+use crate::site::{Place, site};
 
 #[test]
-fn every_sample_is_accepted_by_the_api_server() {
-    let cluster = &site().cluster;
-    let mut count = 0;
-    for entry in fs::read_dir(walk::root().join("manifests/samples")).unwrap() {
-        let path = entry.unwrap().path().display().to_string();
-        cluster
-            .kubectl(&["apply", "--dry-run=server", "--validate=strict", "-n", "default", "-f", &path])
+fn every_sample_can_be_applied_and_its_registry_becomes_ready() {
+    let mut samples: Vec<_> =
+        fs::read_dir(walk::root().join("manifests/samples")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    samples.sort();
+    assert!(samples.len() >= 5, "only {} samples", samples.len());
+    for sample in samples {
+        let place = Place::new("samples");
+        let path = sample.display().to_string();
+        place
+            .cluster()
+            .kubectl(&["apply", "--validate=strict", "-n", &place.namespace, "-f", &path])
             .unwrap_or_else(|error| panic!("{path}: {error}"));
-        count += 1;
+        if fs::read_to_string(&sample).unwrap().contains("kind: PackageRegistry") {
+            place.registry_has("Ready", "True");
+        } else {
+            place.reason("package", "redis-0.1.0", "Ready", "DependencyNotReady");
+        }
+        place.leave();
     }
-    assert!(count >= 5, "only {count} samples");
 }
 
 #[test]
@@ -80,6 +88,8 @@ fn objects(file: &std::path::Path) -> Vec<Value> {
             document["items"].as_array().cloned().unwrap_or_else(|| vec![document])
         })
         .collect();
-    found.sort_by_key(|object| (object["kind"].to_string(), object["metadata"]["name"].to_string()));
+    found.sort_by_key(|object| {
+        [&object["kind"], &object["metadata"]["name"], &object["metadata"]["namespace"]].map(Value::to_string)
+    });
     found
 }

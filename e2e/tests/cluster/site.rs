@@ -12,6 +12,7 @@ use e2e::{
     cluster::Cluster,
     walk::{self, BundleFile, Delivery, Files, Object},
 };
+use snafu::Whatever;
 
 /// Long enough for anything that works.
 pub const WITHIN: Duration = Duration::from_secs(90);
@@ -31,6 +32,10 @@ pub fn site() -> &'static Site {
     static SITE: OnceLock<Site> = OnceLock::new();
     SITE.get_or_init(|| {
         let cluster = Cluster::connect().unwrap();
+        // An upstream belongs to one registry: that of the demo, or of a run that was cut off, must not hold it.
+        for namespace in ["demo", "walk", "crash"] {
+            walk::delete_if_known(&cluster, "packageregistry", namespace, "dcos-registry").unwrap();
+        }
         let delivery = Delivery::for_cluster(&cluster).unwrap();
         let image = walk::operator_image(&delivery).unwrap();
         walk::install(&cluster, &image, PRIVILEGED).unwrap();
@@ -45,16 +50,17 @@ pub fn site() -> &'static Site {
 pub struct Place {
     pub site: &'static Site,
     pub namespace: String,
+    left: bool,
 }
 
 impl Place {
     /// Makes the namespace, under pod security "restricted".
     pub fn new(namespace: &str) -> Self {
         let site = site();
-        let place = Self { site, namespace: namespace.to_owned() };
+        let place = Self { site, namespace: namespace.to_owned(), left: false };
         // A run that was cut off may have left it.
         if walk::exists(&site.cluster, "namespace", "", namespace).unwrap() {
-            place.clear();
+            place.clear().unwrap();
         }
         place.apply(&format!(
             "{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}, labels: \
@@ -193,17 +199,27 @@ impl Place {
         Forward::start(self.cluster(), &self.namespace)
     }
 
-    fn clear(&self) {
-        for registry in walk::get_all(self.cluster(), "packageregistry", &self.namespace, "").unwrap() {
-            walk::delete(self.cluster(), "packageregistry", &self.namespace, registry.text("/metadata/name")).unwrap();
+    fn clear(&self) -> Result<(), Whatever> {
+        for registry in walk::get_all(self.cluster(), "packageregistry", &self.namespace, "")? {
+            walk::delete(self.cluster(), "packageregistry", &self.namespace, registry.text("/metadata/name"))?;
         }
-        walk::delete(self.cluster(), "namespace", "", &self.namespace).unwrap();
-        walk::wait_gone(self.cluster(), "namespace", "", &self.namespace, WITHIN).unwrap();
+        walk::delete(self.cluster(), "namespace", "", &self.namespace)?;
+        walk::wait_gone(self.cluster(), "namespace", "", &self.namespace, WITHIN)
     }
 
     /// Deletes the namespace and everything in it.
-    pub fn leave(self) {
-        self.clear();
+    pub fn leave(mut self) {
+        self.left = true;
+        self.clear().unwrap_or_else(|error| panic!("{}", chain(&error)));
+    }
+}
+
+impl Drop for Place {
+    /// A test that failed takes its registry with it, so that the next one finds its mirrors free; KEEP_FAILED=1 keeps it.
+    fn drop(&mut self) {
+        if !self.left && std::env::var_os("KEEP_FAILED").is_none() {
+            let _ = self.clear();
+        }
     }
 }
 
@@ -225,7 +241,10 @@ impl Forward {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        // kubectl says each connection and would end with the pipe.
+        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
         let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|p| p.parse().ok());
         let ca = walk::out().join(format!("{namespace}-ca.crt"));
         let map = walk::get(cluster, "configmap", namespace, "dcos-registry-ca").unwrap().unwrap();
