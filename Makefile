@@ -13,7 +13,7 @@ help: ## List the targets
 demo: prerequisites ## A cluster (or yours: KUBECONFIG), the operator, a registry, a package, and pods that run its image
 	$(E2E) demo -- up
 
-demo-down: prerequisites ## Take the demo down, and its cluster with it where the demo brought it up
+demo-down: prerequisites ## Take the demo down, and with it the cluster of this machine
 	$(E2E) demo -- down
 
 test: verify lint test-unit test-e2e ## Everything: generated files, lints, unit tests, tests on a real cluster
@@ -30,11 +30,13 @@ lint: prerequisites ## Formatting, clippy, dependency rules
 	cargo clippy --workspace --all-targets -- --deny warnings
 	image/deny.sh
 
-generate: prerequisites ## Write what is made from the code: CRDs, the options table, install.yaml
+generate: prerequisites ## Write what is made from the code: CRDs, roles, the options table, install.yaml
+	cargo run --quiet -p controller --bin rbacgen -- .
 	cargo run --quiet -p crds --bin crdgen -- .
 
 verify: generate ## Fail when a generated file isn't what the code makes
-	@git diff --exit-code -- manifests docs || { echo "generated files differ: run 'make generate' and commit"; exit 1; }
+	@changed=$$(git status --porcelain -- manifests docs/options.md); [ -z "$$changed" ] || { git --no-pager diff -- manifests docs/options.md; \
+	  echo "generated files differ: run 'make generate' and commit"; echo "$$changed"; exit 1; }
 
 image: prerequisites ## Build the image; IMAGE_TO=archive (default), cluster, push:HOST/NAME:TAG or kind:CLUSTER
 	image/build.sh $(or $(IMAGE_TO),archive)

@@ -18,6 +18,7 @@ pub mod leader;
 pub mod metrics;
 pub mod package;
 pub mod quantity;
+pub mod rbac;
 pub mod registry;
 pub mod server_client;
 pub mod token;

@@ -1,0 +1,19 @@
+//! Writes the operator's roles: `rbacgen FOLDER` writes three files below `FOLDER/manifests/rbac`.
+
+use std::{error::Error, fs, path::Path};
+
+use controller::rbac;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = std::env::args().nth(1).ok_or("usage: rbacgen FOLDER (the project's root)")?;
+    let folder = Path::new(&root).join("manifests/rbac");
+    let files = [
+        ("controller.yaml", &rbac::CONTROLLER),
+        ("leader-election.yaml", &rbac::LEADER_ELECTION),
+        ("node-trust.yaml", &rbac::NODE_TRUST),
+    ];
+    for (name, grant) in files {
+        fs::write(folder.join(name), rbac::yaml(grant))?;
+    }
+    Ok(())
+}
