@@ -49,5 +49,8 @@ case $tool in
   *) echo "CONTAINER_TOOL=$tool is not one of docker, podman, buildah" >&2; exit 1 ;;
 esac
 
+# What a cluster without a way out has to carry in stays small.
+size=$(stat -c %s "$archive")
+[ "$size" -le 40000000 ] || { echo "the image has $size bytes; at most 40000000 are allowed" >&2; exit 1; }
 image/deliver.sh "$archive" "$to" >&2
 echo "$image"

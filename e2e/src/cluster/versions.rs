@@ -15,10 +15,12 @@ pub(crate) const IMAGE_RECIPE: &str = "r1";
 /// The oldest Go that builds all of them, as (major, minor).
 pub(crate) const GO: (u32, u32) = (1, 26);
 
-/// Debian packages: the runtime, its plugins, what kubelet and kube-proxy call, and a C compiler for the pause program.
-pub(crate) const DEBIAN_PACKAGES: [&str; 15] = [
+/// Debian packages: the runtime, its plugins, what kubelet and kube-proxy call, a C compiler for the pause program,
+/// and the clients that the tests call.
+pub(crate) const DEBIAN_PACKAGES: [&str; 17] = [
     "busybox-static",
     "conntrack",
+    "curl",
     "containerd",
     "containernetworking-plugins",
     "etcd-server",
@@ -30,6 +32,7 @@ pub(crate) const DEBIAN_PACKAGES: [&str; 15] = [
     "libc6-dev",
     "mount",
     "runc",
+    "skopeo",
     "socat",
     "util-linux",
 ];

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use e2e::walk;
+use e2e::{cluster::Cluster, walk};
 use serde_json::Value;
 
 use crate::site::{Place, WITHIN};
@@ -23,11 +23,14 @@ fn a_controller_that_is_killed_at_any_moment_of_the_walk_ends_in_the_same_state(
     for _ in 0..3 {
         // Numerical Recipes' generator is plenty for three moments.
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) % (1 << 32);
-        let moment = Duration::from_millis(state % 6_000);
-        println!("killed after {} ms", moment.as_millis());
+        let moment = Duration::from_millis(state % 4_000);
         assert_eq!(walk_with(Some(moment)), undisturbed, "killed after {moment:?} (E2E_SEED={seed})");
     }
 }
+
+/// Kinds of what the operator makes in a namespace, and the two that it is told.
+const KINDS: [&str; 8] =
+    ["deployment", "service", "serviceaccount", "rolebinding", "configmap", "pvc", "packageregistry", "package"];
 
 /// Walks, with the controller's pod killed after a while, and says what there is in the end.
 fn walk_with(kill_after: Option<Duration>) -> BTreeMap<String, Value> {
@@ -36,8 +39,13 @@ fn walk_with(kill_after: Option<Duration>) -> BTreeMap<String, Value> {
     place.hello();
     if let Some(moment) = kill_after {
         thread::sleep(moment);
-        let operator = ["delete", "pod", "-n", "package-registry-system", "--all", "--force", "--grace-period=0"];
-        place.cluster().kubectl(&operator).unwrap();
+        let over = place.get("package", "hello").is_some_and(|package| package.has("Ready", "True"));
+        println!(
+            "killed after {} ms, {}",
+            moment.as_millis(),
+            if over { "when all was done" } else { "in the middle" }
+        );
+        kill_controller(place.cluster());
     }
     place.registry_has("Ready", "True");
     place.registry_has("NodesTrusted", "True");
@@ -52,12 +60,22 @@ fn walk_with(kill_after: Option<Duration>) -> BTreeMap<String, Value> {
     state
 }
 
+/// Kills the controller's process where it can be reached; elsewhere its pod, with no time to end in order.
+fn kill_controller(cluster: &Cluster) {
+    if cluster.is_ours() {
+        let node = &cluster.nodes().unwrap()[0];
+        let killed = cluster.run_on_node(node, &["pkill", "-KILL", "-f", "^/package-registry-controller"]).unwrap();
+        assert!(killed.status.success(), "no controller was there to be killed");
+    } else {
+        let operator = ["delete", "pod", "-n", "package-registry-system", "--all", "--force", "--grace-period=0"];
+        cluster.kubectl(&operator).unwrap();
+    }
+}
+
 /// Everything in the namespace that the operator made, without what differs from run to run.
 fn state_of(place: &Place) -> BTreeMap<String, Value> {
     let mut state = BTreeMap::new();
-    for kind in
-        ["deployment", "service", "serviceaccount", "rolebinding", "configmap", "pvc", "packageregistry", "package"]
-    {
+    for kind in KINDS {
         for object in walk::get_all(place.cluster(), kind, &place.namespace, "").unwrap() {
             let name = format!("{kind}/{}", object.text("/metadata/name"));
             let mut spec = object.0.get("spec").cloned().unwrap_or_default();
@@ -71,12 +89,27 @@ fn state_of(place: &Place) -> BTreeMap<String, Value> {
             let conditions: BTreeMap<String, Value> =
                 conditions.iter().map(|c| (c["type"].to_string(), c["status"].clone())).collect();
             let labels = object.0.pointer("/metadata/labels").cloned().unwrap_or_default();
+            let owners =
+                object.0.pointer("/metadata/ownerReferences").and_then(Value::as_array).cloned().unwrap_or_default();
+            let owners: Vec<Value> = owners.iter().map(|owner| owner["name"].clone()).collect();
+            let keys = object.0["data"].as_object().map(|data| data.keys().cloned().collect::<Vec<_>>());
+            let binding = [object.0["subjects"].clone(), object.0["roleRef"].clone()];
             let finalizers = object.0.pointer("/metadata/finalizers").cloned().unwrap_or_default();
             let ours = kind.starts_with("package");
             let rest = if ours { serde_json::json!([conditions, finalizers]) } else { Value::Null };
-            state.insert(name, serde_json::json!([spec, labels, rest]));
+            state.insert(name, serde_json::json!([spec, labels, owners, keys, binding, rest]));
         }
     }
     state.remove("configmap/kube-root-ca.crt");
+    for name in ["dcos-registry-ca", "dcos-registry-tls"] {
+        let secret = place.get("secret", name).expect(name);
+        let keys: Vec<String> = secret.0["data"].as_object().unwrap().keys().cloned().collect();
+        state.insert(format!("secret/{name}"), serde_json::json!([keys, secret.0["type"]]));
+    }
+    let binding = walk::get(place.cluster(), "clusterrolebinding", "", "package-registry:crash:dcos-registry").unwrap();
+    state.insert("clusterrolebinding".to_owned(), binding.expect("the cluster-wide binding").0["subjects"].clone());
+    for node in place.cluster().nodes().unwrap() {
+        state.insert(format!("hosts of {node}"), serde_json::json!(place.trusted_hosts(&node)));
+    }
     state
 }

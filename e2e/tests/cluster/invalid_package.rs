@@ -45,6 +45,8 @@ fn a_package_that_can_not_be_published_says_why_and_leaves_nothing() {
         let (status, ready, _) = package.condition("Ready").unwrap();
         assert_eq!((status, ready), ("False", reason), "{name}: {}", package.summary());
     }
+    let events = walk::events(place.cluster(), &place.namespace, "wrong-sha256").unwrap();
+    assert!(events.iter().any(|(reason, _)| reason == "DigestMismatch"), "{events:?}");
     assert!(place.catalogue().is_empty());
     assert_eq!(place.stored_files(), empty);
     place.leave();

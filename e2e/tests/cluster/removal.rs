@@ -12,7 +12,9 @@ fn a_deleted_package_leaves_the_catalogue_and_the_storage() {
     let empty = place.stored_files();
     place.hello();
     place.package_has("hello", "Ready", "True");
-    assert_ne!(place.stored_files(), empty.clone().map(|_| Vec::new()));
+    if let (Some(before), Some(now)) = (&empty, place.stored_files()) {
+        assert!(now.len() > before.len() + 3, "{now:?}");
+    }
     walk::delete(place.cluster(), "package", &place.namespace, "hello").unwrap();
     walk::wait_gone(place.cluster(), "package", &place.namespace, "hello", WITHIN).unwrap();
     assert!(place.catalogue().is_empty());

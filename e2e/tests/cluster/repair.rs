@@ -14,6 +14,7 @@ const CHILDREN: &[(&str, &str)] = &[
     ("rolebinding", "dcos-registry-publisher"),
     ("configmap", "dcos-registry-ca"),
     ("secret", "dcos-registry-tls"),
+    ("secret", "dcos-registry-ca"),
 ];
 
 #[test]
@@ -48,6 +49,34 @@ fn a_child_that_is_deleted_by_hand_comes_back_and_the_service_with_its_address()
     place.leave();
 }
 
+/// The owner's label, as a JSON pointer.
+const LABEL: &str = "/metadata/labels/registry.dcos.io~1registry";
+
+#[test]
+fn what_tells_the_nodes_is_repaired_when_it_is_edited_or_deleted() {
+    let place = Place::new("told");
+    place.registry("");
+    place.registry_has("NodesTrusted", "True");
+    let (cluster, namespace, name) =
+        (place.cluster(), "package-registry-system-node-trust", "package-registry-node-trust");
+    let list =
+        || walk::get(cluster, "configmap", namespace, name).unwrap().map(|map| map.text("/data/trust.json").to_owned());
+    let right = list();
+    let patch = r#"{"data":{"trust.json":"{\"registries\":[]}"}}"#;
+    cluster.kubectl(&["patch", "configmap", "-n", namespace, name, "--type=merge", "-p", patch]).unwrap();
+    walk::wait_until("the edited list to be put right", WITHIN, || Ok((list() == right).then_some(()))).unwrap();
+    for kind in ["configmap", "daemonset"] {
+        let uid = walk::get(cluster, kind, namespace, name).unwrap().unwrap().uid().to_owned();
+        walk::delete(cluster, kind, namespace, name).unwrap();
+        walk::wait_until(&format!("the {kind} to come back"), WITHIN, || {
+            Ok(walk::get(cluster, kind, namespace, name)?.filter(|object| object.uid() != uid))
+        })
+        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    }
+    place.registry_has("NodesTrusted", "True");
+    place.leave();
+}
+
 #[test]
 fn a_child_that_is_edited_by_hand_is_put_right() {
     let place = Place::new("edited-child");
@@ -65,6 +94,13 @@ fn a_child_that_is_edited_by_hand_is_put_right() {
         ("configmap", "dcos-registry-ca", r#"{"data":{"ca.crt":"nothing"}}"#, "/data/ca.crt"),
         ("secret", "dcos-registry-tls", r#"{"data":{"tls.crt":"bm90aGluZw=="}}"#, "/data/tls.crt"),
         ("rolebinding", "dcos-registry-publisher", r#"{"subjects":[]}"#, "/subjects"),
+        (
+            "serviceaccount",
+            "dcos-registry",
+            r#"{"automountServiceAccountToken":true}"#,
+            "/automountServiceAccountToken",
+        ),
+        ("pvc", "dcos-registry", r#"{"metadata":{"labels":{"registry.dcos.io/registry":"other"}}}"#, LABEL),
     ];
     for (kind, name, patch, pointer) in edits {
         let before = place.get(kind, name).unwrap();

@@ -93,3 +93,36 @@ fn objects(file: &std::path::Path) -> Vec<Value> {
     });
     found
 }
+
+#[test]
+fn the_image_holds_the_three_programs_and_the_authorities_and_runs_as_nobody() {
+    let archive = walk::out().join("package-registry.tar");
+    assert!(!site().files.address("").is_empty(), "the site has built the image");
+    let folder = walk::out().join("image-layout");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    let unpack = std::process::Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&folder).status().unwrap();
+    assert!(unpack.success());
+    let blob = |descriptor: &Value| {
+        folder.join("blobs/sha256").join(descriptor["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap())
+    };
+    let json = |path: std::path::PathBuf| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap();
+    let index = json(folder.join("index.json"));
+    let manifest = json(blob(&index["manifests"][0]));
+    let config = json(blob(&manifest["config"]));
+    assert_eq!(config["config"]["User"], "65532:65532");
+    let mut files = Vec::new();
+    for layer in manifest["layers"].as_array().unwrap() {
+        let list = std::process::Command::new("tar").arg("-tf").arg(blob(layer)).output().unwrap();
+        let list = String::from_utf8(list.stdout).unwrap();
+        files.extend(list.lines().filter(|path| !path.ends_with('/')).map(str::to_owned));
+    }
+    files.sort();
+    let expected = [
+        "etc/ssl/certs/ca-certificates.crt",
+        "package-registry-controller",
+        "package-registry-node-trust",
+        "package-registry-server",
+    ];
+    assert_eq!(files, expected);
+}

@@ -18,7 +18,7 @@ use snafu::Whatever;
 pub const WITHIN: Duration = Duration::from_secs(90);
 
 /// Namespaces whose registries may ask for mirrors.
-pub const PRIVILEGED: &[&str] = &["demo", "walk", "crash"];
+pub const PRIVILEGED: &[&str] = &["demo", "walk", "crash", "foreign"];
 
 /// What the tests share.
 pub struct Site {
@@ -33,7 +33,7 @@ pub fn site() -> &'static Site {
     SITE.get_or_init(|| {
         let cluster = Cluster::connect().unwrap();
         // An upstream belongs to one registry: that of the demo, or of a run that was cut off, must not hold it.
-        for namespace in ["demo", "walk", "crash"] {
+        for namespace in PRIVILEGED {
             walk::delete_if_known(&cluster, "packageregistry", namespace, "dcos-registry").unwrap();
         }
         let delivery = Delivery::for_cluster(&cluster).unwrap();
@@ -128,21 +128,30 @@ impl Place {
 
     /// Runs a pod with an image on a node and waits until it answers; its answer comes back.
     pub fn pod_answers(&self, name: &str, node: &str, image: &str) -> String {
-        self.pod(name, node, image);
+        self.pod(name, &format!("nodeSelector: {{kubernetes.io/hostname: {node}}}"), image);
+        self.answer(name)
+    }
+
+    /// Makes a pod on a node by the node's name, past the scheduler.
+    pub fn pod_on(&self, name: &str, node: &str, image: &str) {
+        self.pod(name, &format!("nodeName: {node}"), image);
+    }
+
+    /// Waits until a pod of the demo's image is ready and says what it answers.
+    pub fn answer(&self, name: &str) -> String {
         walk::wait_for(self.cluster(), ("pod", &self.namespace, name), ("Ready", "True"), WITHIN)
             .unwrap_or_else(|error| panic!("{}", chain(&error)));
         let address = format!("/api/v1/namespaces/{}/pods/{name}:8080/proxy/", self.namespace);
         self.cluster().kubectl(&["get", "--raw", &address]).unwrap()
     }
 
-    /// Makes such a pod.
-    pub fn pod(&self, name: &str, node: &str, image: &str) {
+    fn pod(&self, name: &str, place: &str, image: &str) {
         self.apply(&format!(
-            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {}}}\nspec:\n  nodeSelector: \
-             {{kubernetes.io/hostname: {node}}}\n  automountServiceAccountToken: false\n  terminationGracePeriodSeconds: 1\n  \
-             securityContext: {{runAsNonRoot: true, seccompProfile: {{type: RuntimeDefault}}}}\n  containers:\n    - name: \
-             hello\n      image: {image}\n      imagePullPolicy: Always\n      securityContext: {{allowPrivilegeEscalation: \
-             false, capabilities: {{drop: [ALL]}}}}\n",
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {}}}\nspec:\n  {place}\n  \
+             automountServiceAccountToken: false\n  terminationGracePeriodSeconds: 1\n  securityContext: {{runAsNonRoot: true, \
+             seccompProfile: {{type: RuntimeDefault}}}}\n  containers:\n    - name: hello\n      image: {image}\n      \
+             imagePullPolicy: Always\n      securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: \
+             [ALL]}}}}\n",
             self.namespace,
         ));
     }
@@ -166,7 +175,7 @@ impl Place {
         repo["packages"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Every file of the registry's volume but its lock, as paths; only on the project's own cluster.
+    /// Every file of the registry's volume, as paths; only on the project's own cluster.
     pub fn stored_files(&self) -> Option<Vec<PathBuf>> {
         if !self.cluster().is_ours() {
             return None;
@@ -215,7 +224,7 @@ impl Place {
 }
 
 impl Drop for Place {
-    /// A test that failed takes its registry with it, so that the next one finds its mirrors free; KEEP_FAILED=1 keeps it.
+    /// A test that failed takes its registry with it, so that the next one finds its mirrors free; `KEEP_FAILED=1` keeps it.
     fn drop(&mut self) {
         if !self.left && std::env::var_os("KEEP_FAILED").is_none() {
             let _ = self.clear();
