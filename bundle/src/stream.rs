@@ -50,7 +50,7 @@ pub struct Limits {
     pub entries: u64,
     /// Unpacked bytes for each packed one, of a deflated entry above 1 MiB.
     pub ratio: u64,
-    /// Bytes of `metadata.json`, `manifest.json` or an image index.
+    /// Bytes of `manifest.json` or an image index; of `metadata.json`, but never more than 4 MiB.
     pub json: u64,
     /// Bytes of an image manifest.
     pub image_manifest: u64,

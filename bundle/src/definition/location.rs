@@ -85,20 +85,25 @@ pub fn file_name(address: &str, location: &Location) -> String {
     if name.is_empty() { "file".to_owned() } else { name }
 }
 
-/// An address without user and password, for messages and manifests.
+/// An address without user, password, query and fragment, for messages and manifests: presigned addresses have their
+/// signature or token in the query.
 #[must_use]
 pub fn without_credentials(address: &str) -> String {
     if scheme(address).is_none() {
         return address.to_owned();
     }
     match Url::parse(address) {
-        Ok(url) if url.username().is_empty() && url.password().is_none() => address.to_owned(),
+        Ok(url) if url.username().is_empty() && url.password().is_none() => without_query(address).to_owned(),
         Ok(mut url) => {
             let removed = url.set_username("").and_then(|()| url.set_password(None));
-            removed.map_or_else(|()| "…".to_owned(), |()| url.to_string())
+            removed.map_or_else(|()| "…".to_owned(), |()| without_query(url.as_str()).to_owned())
         }
-        Err(_) => address.rsplit('@').next().unwrap_or_default().to_owned(),
+        Err(_) => without_query(address.rsplit('@').next().unwrap_or_default()).to_owned(),
     }
+}
+
+fn without_query(address: &str) -> &str {
+    address.split(['?', '#']).next().unwrap_or_default()
 }
 
 /// Resolves `.` and `..` by the text alone.
@@ -179,7 +184,10 @@ mod tests {
     #[test]
     fn credentials_never_show() {
         assert_eq!(without_credentials("https://u:p@e.test/a"), "https://e.test/a");
-        assert_eq!(without_credentials("https://e.test/a?x"), "https://e.test/a?x");
+        assert_eq!(without_credentials("https://e.test/a?X-Amz-Signature=secret#x"), "https://e.test/a");
+        assert_eq!(without_credentials("https://u:p@e.test/a?sig=secret"), "https://e.test/a");
+        assert_eq!(without_credentials("https://[::z/a?token=secret"), "https://[::z/a");
+        assert_eq!(without_credentials("./a?b"), "./a?b");
         assert!(!without_credentials("http://u:secret@[::z/").contains("secret"));
         let error = Location::parse("ftp://u:secret@e.test/", Path::new("/")).unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");

@@ -74,9 +74,13 @@ pub(crate) fn read<K: Keep>(
     let list = documents.get(MANIFESTS);
     if let Some(index) = documents.get(INDEX) {
         let named = read_index(index).or_else(|reason| WrongSnafu { reason: format!("{INDEX}: {reason}") }.fail())?;
+        let mut whole = BTreeMap::new();
         for image in named {
+            if list.is_some() && !whole.contains_key(&image.target) {
+                whole.insert(image.target.clone(), archive.is_whole(&image)?);
+            }
             // Newer `docker save` writes an index that can name platforms whose layers it leaves out.
-            if list.is_none() || archive.is_whole(&image)? {
+            if list.is_none() || whole.get(&image.target) == Some(&true) {
                 images.push(image);
             }
         }
@@ -97,6 +101,10 @@ pub(crate) fn read<K: Keep>(
     Ok(Images { images, sizes: archive.sizes })
 }
 
+/// Names of saved images, and layers of one: Docker itself stops at 127.
+const MOST_NAMES: usize = 4096;
+const MOST_LAYERS: usize = 4096;
+
 const MANIFESTS: &str = "manifest.json";
 const INDEX: &str = "index.json";
 
@@ -112,8 +120,16 @@ struct Saved {
 }
 
 fn saved_images<E: std::error::Error + 'static>(list: &[u8]) -> Result<Vec<Saved>, ArchiveError<E>> {
-    serde_json::from_slice(list)
-        .or_else(|error| WrongSnafu { reason: format!("{MANIFESTS} is not what docker save writes: {error}") }.fail())
+    let saved: Vec<Saved> = serde_json::from_slice(list).or_else(|error| {
+        WrongSnafu { reason: format!("{MANIFESTS} is not what docker save writes: {error}") }.fail()
+    })?;
+    let names: usize = saved.iter().map(|image| image.names.as_ref().map_or(1, |names| names.len().max(1))).sum();
+    if names > MOST_NAMES || saved.iter().any(|image| image.layers.len() > MOST_LAYERS) {
+        let reason =
+            format!("{MANIFESTS} has more than {MOST_NAMES} names, or more than {MOST_LAYERS} layers for an image");
+        return WrongSnafu { reason }.fail();
+    }
+    Ok(saved)
 }
 
 fn is_named(images: &[Named], name: &str) -> bool {
@@ -136,7 +152,7 @@ struct Archive<'a, K> {
 impl<K: Keep> Archive<'_, K> {
     /// Keeps all files but documents about the archive itself, which it gives back.
     fn members(&mut self, input: &mut dyn Read) -> Result<BTreeMap<String, Vec<u8>>, ArchiveError<K::Error>> {
-        let mut tar = TarStream::new(input);
+        let mut tar = TarStream::new(input, self.limits.entry);
         let mut documents = BTreeMap::new();
         let mut members: u64 = 0;
         while let Some(member) = tar.next_member().context(ReadSnafu)? {

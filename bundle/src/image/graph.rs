@@ -133,8 +133,19 @@ impl<B: Blobs> Walker<'_, B> {
         }
         let config = descriptor(manifest.config())?;
         self.blob(&config, platform, "config")?;
+        let mut elsewhere = false;
         for layer in manifest.layers() {
-            self.blob(&descriptor(layer)?, platform, "layer")?;
+            let blob = descriptor(layer)?;
+            let has_urls = layer.urls().as_ref().is_some_and(|urls| !urls.is_empty());
+            if media::is_foreign_layer(&blob.media_type) && has_urls && self.blobs.size(&blob.digest).is_none() {
+                elsewhere = true;
+            } else {
+                self.blob(&blob, platform, "layer")?;
+            }
+        }
+        // An image with a layer that is somewhere else can't be pulled from here.
+        if elsewhere {
+            return Ok(());
         }
         let named = match platform {
             Some(named) => Some(named.to_owned()),
@@ -234,4 +245,72 @@ fn platform_name(platform: &Platform) -> String {
 
 fn broken<T, E: std::error::Error + 'static>(reason: String) -> Result<T, GraphError<E>> {
     Err(GraphError::Broken { reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::convert::Infallible;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::digest::sha256;
+
+    struct InMemory(HashMap<String, Vec<u8>>);
+
+    impl InMemory {
+        fn add(&mut self, media_type: &str, bytes: impl Into<Vec<u8>>) -> Descriptor {
+            let bytes = bytes.into();
+            let found = Descriptor { media_type: media_type.into(), digest: sha256(&bytes), size: bytes.len() as u64 };
+            self.0.insert(found.digest.clone(), bytes);
+            found
+        }
+    }
+
+    impl Blobs for InMemory {
+        type Error = Infallible;
+
+        fn size(&self, digest: &str) -> Option<u64> {
+            self.0.get(digest).map(|bytes| bytes.len() as u64)
+        }
+
+        fn read(&mut self, digest: &str, _limit: u64) -> Result<Vec<u8>, Infallible> {
+            Ok(self.0[digest].clone())
+        }
+    }
+
+    /// An image whose first layer is not in the bundle.
+    fn walked(media_type: &str, urls: &[&str]) -> Result<Graph, GraphError<Infallible>> {
+        let mut blobs = InMemory(HashMap::new());
+        let config = blobs.add(media::CONFIG, r#"{"os":"windows","architecture":"amd64"}"#);
+        let layer = blobs.add(media::LAYER, "layer");
+        let absent = json!({"mediaType": media_type, "digest": sha256(b"base"), "size": 4, "urls": urls});
+        let manifest = json!({"schemaVersion": 2, "mediaType": media::MANIFEST, "config": as_json(&config),
+            "layers": [absent, as_json(&layer)]});
+        let target = blobs.add(media::MANIFEST, manifest.to_string());
+        walk(&mut blobs, &target, 1 << 20)
+    }
+
+    fn as_json(blob: &Descriptor) -> serde_json::Value {
+        serde_json::to_value(blob).unwrap()
+    }
+
+    #[test]
+    fn a_foreign_layer_may_be_left_where_it_is_but_its_platform_is_not_claimed() {
+        for media_type in [
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        ] {
+            let graph = walked(media_type, &["https://e.test/base"]).unwrap();
+            assert_eq!((graph.manifests.len(), graph.blobs.len()), (1, 2), "config and the other layer");
+            assert!(graph.platforms.is_empty(), "{:?}", graph.platforms);
+        }
+    }
+
+    #[test]
+    fn an_absent_layer_without_urls_or_of_another_kind_is_refused() {
+        assert!(walked("application/vnd.oci.image.layer.nondistributable.v1.tar", &[]).is_err());
+        assert!(walked(media::LAYER, &["https://e.test/base"]).is_err());
+    }
 }

@@ -18,6 +18,12 @@ pub(crate) fn is_config(media_type: &str) -> bool {
     matches!(media_type, CONFIG | "application/vnd.docker.container.image.v1+json")
 }
 
+/// Whether a layer may be left where its `urls` say (base layers that may not be passed on).
+pub(crate) fn is_foreign_layer(media_type: &str) -> bool {
+    media_type == "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+        || media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+}
+
 /// OCI manifest.
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// OCI image config.

@@ -7,6 +7,8 @@ use tar::{EntryType, Header, PaxExtensions};
 const BLOCK: u64 = 512;
 /// Bytes of a long name or of a member's extended attributes that are read.
 const LONGEST_EXTENSION: u64 = 64 * 1024;
+/// Bytes of a member's path or of a link's target: every one of them is kept until the archive's end.
+const LONGEST_PATH: usize = 1024;
 
 /// What a member is.
 #[derive(Debug, Eq, PartialEq)]
@@ -34,6 +36,8 @@ pub(crate) struct Member {
 /// A tar archive read front to back. Reading from it gives the bytes of the current member.
 pub(crate) struct TarStream<R> {
     input: R,
+    /// Bytes that a member may have.
+    limit: u64,
     position: u64,
     /// Bytes of the current member that were not read, and the filling behind it.
     left: u64,
@@ -49,8 +53,9 @@ struct Extensions {
 }
 
 impl<R: Read> TarStream<R> {
-    pub(crate) const fn new(input: R) -> Self {
-        Self { input, position: 0, left: 0, filling: 0 }
+    /// An archive whose members may have so many bytes each.
+    pub(crate) const fn new(input: R, limit: u64) -> Self {
+        Self { input, limit, position: 0, left: 0, filling: 0 }
     }
 
     /// The next member; `None` at the archive's end.
@@ -62,8 +67,12 @@ impl<R: Read> TarStream<R> {
             let size = extensions.size.take().map_or_else(|| header.entry_size(), Ok)?;
             let path = String::from_utf8_lossy(&header.path_bytes()).into_owned();
             let target = header.link_name_bytes().map(|name| String::from_utf8_lossy(&name).into_owned());
-            self.left = size;
-            self.filling = (BLOCK - size % BLOCK) % BLOCK;
+            let filling = (BLOCK - size % BLOCK) % BLOCK;
+            if size > self.limit || size.checked_add(filling).is_none() {
+                let (path, limit) = (path.escape_debug(), self.limit);
+                return invalid(format!("\"{path}\" says that it has {size} bytes, the limit is {limit}"));
+            }
+            (self.left, self.filling) = (size, filling);
             let kind = match header.entry_type() {
                 EntryType::Regular | EntryType::Continuous => Kind::File,
                 EntryType::Directory => Kind::Folder,
@@ -88,6 +97,13 @@ impl<R: Read> TarStream<R> {
                 return invalid(format!("\"{}\" is no file but has {size} bytes", path.escape_debug()));
             }
             let path = normalised(&extensions.path.take().unwrap_or(path))?;
+            let target = match &kind {
+                Kind::Symlink(target) | Kind::Hardlink(target) => target.len(),
+                Kind::File | Kind::Folder => 0,
+            };
+            if path.len().max(target) > LONGEST_PATH {
+                return invalid(format!("a path of {} bytes, the limit is {LONGEST_PATH}", path.len().max(target)));
+            }
             return Ok(Some(Member { path, kind, size, offset: self.position }));
         }
     }
@@ -189,4 +205,54 @@ pub(crate) fn normalised(path: &str) -> io::Result<String> {
 
 fn invalid<T>(reason: String) -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::InvalidData, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(kind: EntryType, size: &[u8; 12]) -> Vec<u8> {
+        let mut header = Header::new_ustar();
+        header.set_path("layer.tar").unwrap();
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.as_old_mut().size = *size;
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    }
+
+    fn refused(bytes: &[u8]) -> String {
+        TarStream::new(bytes, 1 << 20).next_member().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_size_that_no_file_has_is_refused_when_its_header_is_read() {
+        // Base 256: the first bit set, the number in the last eight bytes.
+        let largest = [0x80, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255];
+        for kind in [EntryType::Regular, EntryType::XGlobalHeader, EntryType::GNULongName, EntryType::Directory] {
+            let message = refused(&header(kind, &largest));
+            assert!(message.contains("18446744073709551615 bytes, the limit is 1048576"), "{message}");
+        }
+        assert!(refused(&header(EntryType::Regular, b"00004000001\0")).contains("the limit is 1048576"));
+    }
+
+    #[test]
+    fn a_size_in_the_attributes_has_the_same_limit() {
+        let attributes = b"29 size=18446744073709551615\n";
+        let mut bytes = header(EntryType::XHeader, b"00000000035\0");
+        bytes.extend_from_slice(attributes);
+        bytes.resize(1024, 0);
+        bytes.extend(header(EntryType::Regular, b"00000000000\0"));
+        assert!(refused(&bytes).contains("18446744073709551615 bytes"), "{}", refused(&bytes));
+    }
+
+    #[test]
+    fn a_file_as_large_as_the_limit_is_read() {
+        let mut bytes = header(EntryType::Regular, b"00000000003\0");
+        bytes.extend_from_slice(b"abc");
+        bytes.resize(2048, 0);
+        let mut tar = TarStream::new(&bytes[..], 3);
+        assert_eq!(tar.next_member().unwrap().unwrap().size, 3);
+        assert!(tar.next_member().unwrap().is_none());
+    }
 }

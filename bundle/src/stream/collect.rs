@@ -13,6 +13,13 @@ use crate::model::File;
 use crate::universe::{Metadata, MetadataError};
 use crate::zip::{ZipError, ZipStream};
 
+/// Bytes of `metadata.json`: what is parsed takes many times its size in memory.
+const METADATA_BYTES: u64 = 4 << 20;
+/// Signatures of a bundle, and their bytes, each and all together.
+const MOST_SIGNATURES: usize = 16;
+const SIGNATURE_BYTES: u64 = 1 << 20;
+const ALL_SIGNATURES_BYTES: usize = 4 << 20;
+
 /// What was read so far.
 #[derive(Default)]
 pub(super) struct Collected {
@@ -45,13 +52,14 @@ impl Collected {
             EntryKind::of(name).with_context(|| InvalidSnafu { place: name.escape_debug().to_string(), reason })?;
         match kind {
             EntryKind::Metadata => {
-                let bytes = small(name, zip, limits.json)?;
+                let bytes = small(name, zip, limits.json.min(METADATA_BYTES))?;
                 let metadata = Metadata::parse(&bytes).map_err(refused)?;
                 self.metadata = Some((metadata, bytes));
             }
             EntryKind::Manifest => self.manifest = Some(small(name, zip, limits.json)?),
             EntryKind::Signature(number) => {
-                self.signatures.insert(number, small(name, zip, limits.json)?);
+                let bytes = small(name, zip, limits.json.min(SIGNATURE_BYTES))?;
+                self.signature(name, number, bytes)?;
             }
             EntryKind::Resource { digest, name: file_name } => {
                 let Receipt { digest, size } = blob(name, &digest, zip, sink)?;
@@ -78,6 +86,24 @@ impl Collected {
                 small(name, zip, 0)?;
             }
         }
+        Ok(())
+    }
+
+    fn signature<E: std::error::Error + 'static>(
+        &mut self,
+        name: &str,
+        number: u32,
+        bytes: Vec<u8>,
+    ) -> Result<(), ReadError<E>> {
+        if self.signatures.len() == MOST_SIGNATURES {
+            return Err(invalid(name, format!("the bundle has more than {MOST_SIGNATURES} signatures")));
+        }
+        let all: usize = self.signatures.values().map(Vec::len).sum();
+        if all + bytes.len() > ALL_SIGNATURES_BYTES {
+            let reason = format!("the bundle's signatures have more than {ALL_SIGNATURES_BYTES} bytes together");
+            return Err(invalid(name, reason));
+        }
+        self.signatures.insert(number, bytes);
         Ok(())
     }
 

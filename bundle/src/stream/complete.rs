@@ -13,6 +13,22 @@ use crate::model::{Bundle, Descriptor, Image};
 use crate::reference::Reference;
 use crate::universe::Metadata;
 
+/// Manifests, configs and layers of all images and referrers together; what several images share counts for each.
+const MOST_DESCRIPTORS: usize = 200_000;
+
+/// How many descriptors a bundle may still have, so that a small bundle can't take much memory.
+struct Budget {
+    left: usize,
+}
+
+impl Budget {
+    fn take<E: std::error::Error + 'static>(&mut self, place: &str, count: usize) -> Result<(), ReadError<E>> {
+        let reason = || format!("with it, the bundle's images have more than {MOST_DESCRIPTORS} manifests and blobs");
+        self.left = self.left.checked_sub(count).ok_or_else(|| invalid(place, reason()))?;
+        Ok(())
+    }
+}
+
 /// Checks that everything the metadata names is there, and nothing else.
 pub(super) fn complete<S: Sink>(
     collected: Collected,
@@ -67,8 +83,9 @@ fn images<S: Sink>(collected: &Collected, sink: &mut S, limits: &Limits) -> Resu
         let missing = if collected.layout { INDEX } else { LAYOUT };
         return Err(invalid(missing, "it is missing, images/ must be an OCI layout"));
     }
-    let mut found = Vec::new();
+    let mut found: Vec<Image> = Vec::new();
     let mut used = BTreeSet::new();
+    let mut budget = Budget { left: MOST_DESCRIPTORS };
     for (alias, written) in &metadata.images {
         let place = format!("image {written}");
         let reference = Reference::parse(written).map_err(|error| invalid(METADATA, error.to_string()))?;
@@ -80,77 +97,75 @@ fn images<S: Sink>(collected: &Collected, sink: &mut S, limits: &Limits) -> Resu
             _ => return Err(invalid(&place, "the bundle has several images of this name")),
         };
         used.insert(target.digest.clone());
-        let same = found.iter().find(|image: &&Image| image.target == target);
-        if let Some(same) = same {
-            let Image { manifests, blobs, platforms, .. } = same.clone();
-            let (alias, tag) = (alias.clone(), reference.published_tag().map(str::to_owned));
-            let repository = reference.served_repository();
-            found.push(Image {
-                alias,
-                reference: written.clone(),
-                repository,
-                tag,
-                target,
-                manifests,
-                blobs,
-                platforms,
-            });
-            continue;
-        }
-        let mut blobs = InSink { sizes: &collected.blobs, sink };
-        let graph = walk(&mut blobs, &target, limits.image_manifest).map_err(|error| broken(&place, error))?;
+        let same = found.iter().find(|image| image.target == target);
+        let (manifests, blobs, platforms) = if let Some(same) = same {
+            budget.take(&place, same.manifests.len() + same.blobs.len())?;
+            (same.manifests.clone(), same.blobs.clone(), same.platforms.clone())
+        } else {
+            let mut blobs = InSink { sizes: &collected.blobs, sink };
+            let graph = walk(&mut blobs, &target, limits.image_manifest).map_err(|error| broken(&place, error))?;
+            budget.take(&place, graph.manifests.len() + graph.blobs.len())?;
+            (graph.manifests, graph.blobs, graph.platforms.into_iter().collect())
+        };
         found.push(Image {
             alias: alias.clone(),
             reference: written.clone(),
             repository: reference.served_repository(),
             tag: reference.published_tag().map(str::to_owned),
             target,
-            manifests: graph.manifests,
-            blobs: graph.blobs,
-            platforms: graph.platforms.into_iter().collect(),
+            manifests,
+            blobs,
+            platforms,
         });
     }
     if collected.images_place == INDEX {
-        let mut referrers = Vec::new();
-        for image in named.iter().filter(|image| !used.contains(&image.target.digest)) {
-            referrers.push(referrer(image, &found, collected, sink, limits)?);
-        }
-        add_referrers(&mut found, &referrers.into_iter().flatten().collect::<Vec<_>>())?;
+        let referrers =
+            referrers(named, &used, &found, &mut InSink { sizes: &collected.blobs, sink }, limits, &mut budget)?;
+        add_referrers(&mut found, &referrers, &mut budget)?;
         all_used(collected, &found)?;
     }
     found.sort_by(|a, b| a.alias.cmp(&b.alias));
     Ok(found)
 }
 
-/// What belongs to another image's manifest; `None` for a part of an image that the index lists once more.
-fn referrer<S: Sink>(
-    image: &Named,
+/// What belongs to other images' manifests, each once however often the index lists it; not what is a part of an image
+/// anyway.
+fn referrers<S: Sink>(
+    named: &[Named],
+    used: &BTreeSet<String>,
     found: &[Image],
-    collected: &Collected,
-    sink: &mut S,
+    blobs: &mut InSink<'_, S>,
     limits: &Limits,
-) -> Result<Option<Graph>, ReadError<S::Error>> {
-    if let Some(name) = image.names.first() {
-        return Err(invalid(INDEX, format!("the metadata does not name the image {name}")));
+    budget: &mut Budget,
+) -> Result<Vec<Graph>, ReadError<S::Error>> {
+    let parts: BTreeSet<&str> =
+        found.iter().flat_map(|image| &image.manifests).map(|manifest| manifest.digest.as_str()).collect();
+    let (mut seen, mut referrers) = (BTreeSet::new(), Vec::new());
+    for image in named.iter().filter(|image| !used.contains(&image.target.digest)) {
+        if let Some(name) = image.names.first() {
+            return Err(invalid(INDEX, format!("the metadata does not name the image {name}")));
+        }
+        let digest = &image.target.digest;
+        if parts.contains(digest.as_str()) || !seen.insert(&image.target) {
+            continue;
+        }
+        let place = format!("{INDEX}: {digest}");
+        let graph = walk(blobs, &image.target, limits.image_manifest).map_err(|error| broken(&place, error))?;
+        if graph.subject.is_none() {
+            let reason = "it has no name (annotation org.opencontainers.image.ref.name) and refers to no image";
+            return Err(invalid(&place, reason));
+        }
+        budget.take(&place, graph.manifests.len() + graph.blobs.len())?;
+        referrers.push(graph);
     }
-    let digest = &image.target.digest;
-    if found.iter().any(|image| image.manifests.iter().any(|manifest| manifest.digest == *digest)) {
-        return Ok(None);
-    }
-    let place = format!("{INDEX}: {digest}");
-    let mut blobs = InSink { sizes: &collected.blobs, sink };
-    let graph = walk(&mut blobs, &image.target, limits.image_manifest).map_err(|error| broken(&place, error))?;
-    if graph.subject.is_none() {
-        let reason = "it has no name (annotation org.opencontainers.image.ref.name) and refers to no image";
-        return Err(invalid(&place, reason));
-    }
-    Ok(Some(graph))
+    Ok(referrers)
 }
 
 /// Adds each referrer to the images that it refers to, referrers of referrers behind those.
 fn add_referrers<E: std::error::Error + 'static>(
     images: &mut [Image],
     referrers: &[Graph],
+    budget: &mut Budget,
 ) -> Result<(), ReadError<E>> {
     let mut by_subject: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, graph) in referrers.iter().enumerate() {
@@ -165,11 +180,13 @@ fn add_referrers<E: std::error::Error + 'static>(
             for index in by_subject.get(subject.as_str()).into_iter().flatten() {
                 placed.insert(*index);
                 let Some(graph) = referrers.get(*index) else { continue };
+                let before = image.manifests.len() + image.blobs.len();
                 for manifest in graph.manifests.iter().filter(|manifest| known.insert(manifest.digest.clone())) {
                     image.manifests.push(manifest.clone());
                     subjects.push(manifest.digest.clone());
                 }
                 image.blobs.extend(graph.blobs.iter().filter(|blob| blobs.insert((*blob).clone())).cloned());
+                budget.take(INDEX, image.manifests.len() + image.blobs.len() - before)?;
             }
         }
     }

@@ -170,6 +170,50 @@ fn signatures_are_given_back_in_order() {
     assert_eq!(read(&zipped(&entries)).unwrap().signatures, [b"0".to_vec(), b"2".to_vec(), b"10".to_vec()]);
 }
 
+#[test]
+fn signatures_have_a_number_and_sizes_that_they_keep_to() {
+    let signed = |count: usize, bytes: usize| {
+        let signature = |number| (format!("signatures/{number}.json"), vec![b' '; bytes]);
+        whole().into_iter().chain((0..count).map(signature)).collect::<Entries>()
+    };
+    assert_eq!(read(&zipped(&signed(16, 10))).unwrap().signatures.len(), 16);
+    refused(&signed(17, 10), "signatures/16.json", "more than 16 signatures");
+    refused(&signed(1, (1 << 20) + 1), "signatures/0.json", "more than 1048576 bytes");
+    refused(&signed(5, 1 << 20), "signatures/4.json", "more than 4194304 bytes together");
+}
+
+#[test]
+fn metadata_has_4_mib_at_most() {
+    let entries = changed_metadata(|metadata| metadata["description"] = json!("x".repeat(4 << 20)));
+    let limits = Limits { ratio: 1 << 20, ..Limits::default() };
+    let error = stream::read(&zipped(&entries)[..], &mut Memory::default(), &limits).unwrap_err();
+    assert!(error.to_string().contains("metadata.json: it has more than 4194304 bytes"), "{error}");
+}
+
+fn with_aliases(entries: &Entries, count: usize) -> Entries {
+    let aliases: serde_json::Map<_, _> = (0..count).map(|n| (format!("a{n}"), json!("acme/web:1"))).collect();
+    let mut metadata = metadata();
+    metadata["resource"]["assets"]["container"]["docker"] = Value::Object(aliases);
+    with(entries.clone(), "metadata.json", metadata.to_string())
+}
+
+#[test]
+fn a_small_bundle_can_not_name_one_large_image_so_often_that_it_fills_the_memory() {
+    let layers: Vec<Vec<u8>> = (0..200).map(|n| format!("layer {n}").into_bytes()).collect();
+    let config = br#"{"architecture":"amd64","os":"linux"}"#;
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": descriptor("application/vnd.oci.image.config.v1+json", config),
+        "layers": layers.iter().map(|l| descriptor("application/vnd.oci.image.layer.v1.tar", l)).collect::<Vec<_>>(),
+    });
+    let manifest = manifest.to_string().into_bytes();
+    let blobs: Vec<&[u8]> = layers.iter().map(Vec::as_slice).chain([&config[..], &manifest]).collect();
+    let entries = bundle_entries(&descriptor(MANIFEST_TYPE, &manifest), &blobs);
+    assert_eq!(read(&zipped(&with_aliases(&entries, 900))).unwrap().images.len(), 900);
+    refused(&with_aliases(&entries, 1000), "image acme/web:1", "more than 200000 manifests and blobs");
+}
+
 fn multi_platform(whole_arm: bool) -> Entries {
     let (amd, arm) = (image("amd64"), image("arm64"));
     let platform = |manifest: &[u8], architecture: &str, variant: Option<&str>| {
@@ -265,16 +309,21 @@ fn referrers_travel_with_their_image() {
         .to_string()
         .into_bytes()
     };
-    let entries = |subject: &[u8]| {
+    let listed = |subject: &[u8], times: usize| {
         let manifest = referrer(subject);
         let mut entries = whole();
         let mut index: Value = serde_json::from_slice(&entries[4].1).unwrap();
-        index["manifests"].as_array_mut().unwrap().push(descriptor(MANIFEST_TYPE, &manifest));
+        let more = std::iter::repeat_n(descriptor(MANIFEST_TYPE, &manifest), times);
+        index["manifests"].as_array_mut().unwrap().extend(more);
         entries[4].1 = index.to_string().into_bytes();
         entries.extend([blob_entry(&manifest), blob_entry(&empty), blob_entry(&signature)]);
         entries
     };
+    let entries = |subject: &[u8]| listed(subject, 1);
     let bundle = read(&zipped(&entries(&sample.manifest))).unwrap();
+    // However often the index lists it.
+    let again = read(&zipped(&listed(&sample.manifest, 40_000))).unwrap();
+    assert_eq!(again.images, bundle.images);
     let image = &bundle.images[0];
     assert_eq!(image.manifests[1].digest, sha256(&referrer(&sample.manifest)));
     assert!(image.blobs.iter().any(|blob| blob.digest == sha256(&signature)));
