@@ -38,7 +38,9 @@ pub struct Access<'a> {
 pub struct Change<'a> {
     /// `add` or `remove`.
     pub action: &'static str,
-    /// `<namespace>/<name>` of the declaring object.
+    /// `<namespace>/<name>` of the declaring object, as the declaration itself says; who sent it is in the access line of
+    /// the same declaration.
+    #[serde(rename = "declaredBy")]
     pub who: &'a str,
     /// Name of the package.
     pub package: &'a str,

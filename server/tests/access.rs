@@ -159,7 +159,7 @@ async fn a_token_with_the_right_gets_through_as_bearer_and_as_password() {
 }
 
 #[tokio::test]
-async fn a_good_token_is_reviewed_once_and_a_bad_one_each_time() {
+async fn a_token_is_reviewed_once_in_a_while_good_or_bad() {
     let server = ApiServer::default();
     let client = with(&server, true).await;
     for _ in 0..3 {
@@ -169,7 +169,7 @@ async fn a_good_token_is_reviewed_once_and_a_bad_one_each_time() {
     for _ in 0..3 {
         ask(&client, Method::GET, "/api/v1/packages", Some("expired")).await;
     }
-    assert_eq!(server.reviews.load(Ordering::SeqCst), 4);
+    assert_eq!(server.reviews.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

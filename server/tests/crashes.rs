@@ -9,11 +9,10 @@ use api::{DeclarationSpec, State};
 use common::bundles::package;
 use common::faulty::{Faulty, When};
 use common::source::Source;
-use common::{Client, Setup, keys, spec};
+use common::{Client, Setup, spec};
 use http::StatusCode;
-use server::storage::Storage;
-use server::storage::file::FileStorage;
 use server::storage::memory::MemoryStorage;
+use server::storage::{Condition, Storage, keys};
 
 /// Catalogue, tags and keys, so that states can be compared.
 type Shown = (Vec<String>, Vec<String>, Vec<String>);
@@ -194,15 +193,31 @@ async fn a_full_store_refuses_what_is_new_and_still_serves_and_withdraws() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_entry_does_not_take_the_others_down_and_nothing_is_removed() {
-    let (folder, case) = (tempfile::tempdir().unwrap(), Case::new().await);
-    let storage: Arc<dyn Storage> = Arc::new(FileStorage::open(folder.path()).unwrap());
-    let client = case.prepared(Walk::Replace, Arc::clone(&storage)).await;
-    let all = client.keys().await;
-    let entry = all.iter().find(|key| key.starts_with("packages/")).unwrap();
-    std::fs::write(folder.path().join(entry), b"").unwrap();
-    let restarted = Setup::on(Arc::clone(&storage)).start().await.unwrap();
-    assert_eq!(restarted.catalogue().await.len(), 1);
-    restarted.declare("bad", &spec(&case.source.bytes("bad", "no zip"))).await;
-    assert_eq!(keys(storage.as_ref()).await, all);
+async fn a_stumble_while_adding_is_undone_also_while_something_is_in_quarantine() {
+    let case = Case::new().await;
+    let broken = keys::quarantined(&keys::entry(&"pmrg4".parse().unwrap(), 1));
+    let mut n = 1;
+    loop {
+        let storage = memory();
+        storage.put(&broken, "".into(), Condition::Absent).await.unwrap();
+        let prepared = case.prepared(Walk::Add, Arc::clone(&storage)).await;
+        let (catalogue, tags, _) = state(&prepared).await;
+        let start = Faulty::new(Arc::clone(&storage), When::From(usize::MAX));
+        let start = Arc::new(start);
+        Setup::on(Arc::clone(&start) as _).start().await.unwrap();
+        // The start goes well; what is behind it stumbles.
+        let faulty = Arc::new(Faulty::new(storage, When::Only(start.calls() + n)));
+        let client = Setup::on(Arc::clone(&faulty) as _).start().await.unwrap();
+        let done = case.go(Walk::Add, &client).await;
+        let calls = faulty.calls();
+        if done == Some(State::Failed) {
+            let found = state(&client).await;
+            assert_eq!((found.0, found.1), (catalogue, tags), "fault {n}");
+        }
+        if calls < start.calls() + n {
+            break;
+        }
+        n += 1;
+    }
+    assert!(n > 10, "only {n} calls were tried");
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use api::{Credentials, DeclarationSpec, FailureReason, State};
 use axum::body::Body;
 use common::bundles::{Package, package};
+use common::faulty::Faulty;
 use common::source::{Serve, Source};
 use common::{Client, Setup, client, spec};
 use http::{Method, StatusCode};
@@ -79,6 +80,43 @@ async fn a_withdrawn_package_leaves_nothing() {
     assert!(client.keys().await.is_empty());
     let gone = client.call(Method::DELETE, "/api/v1/declarations/u1", &[], Body::empty()).await;
     assert_eq!(gone.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_is_answered_with_what_is_withdrawn() {
+    let (client, source) = start().await;
+    let wanted = spec(&source.bytes("x", package("redis", "1.0", "redis:5").bytes()));
+    for _ in 0..20 {
+        client.add("u1", &wanted).await;
+        let answer = client.call(Method::DELETE, "/api/v1/declarations/u1", &[], Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED);
+        assert_eq!((&answer.json()["state"], &answer.json()["package"]["name"]), (&"Removing".into(), &"redis".into()));
+        while client.get("/api/v1/declarations/u1").await.status != StatusCode::NOT_FOUND {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_back_while_another_source_is_being_published_ends_with_what_is_wanted() {
+    let (storage, source) = (Arc::new(MemoryStorage::new()), Source::start().await);
+    let gate = Arc::new(Semaphore::new(1));
+    let gated = Faulty::gated(storage, "packages/", Arc::clone(&gate));
+    let client = Setup::on(Arc::new(gated)).start().await.unwrap();
+    let one = spec(&source.bytes("1", package("redis", "1", "redis:5").bytes()));
+    let two = spec(&source.bytes("2", package("redis", "2", "redis:6").bytes()));
+    client.add("u1", &one).await;
+    client.put("u1", &two).await;
+    // Its links and tags are there, its entry is about to be.
+    while tag_of(&client, "6").await.is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(client.put("u1", &one).await.json()["state"], "Added");
+    gate.add_permits(2);
+    while client.catalogue().await != ["redis 1"] || source.requests() < 3 || tag_of(&client, "6").await.is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(client.settled("u1").await.package.unwrap().version, "1");
 }
 
 #[tokio::test]
@@ -427,7 +465,7 @@ async fn changes_are_in_the_audit_trail() {
     let lines: Vec<serde_json::Value> =
         client.audit.kept().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let added = lines.iter().find(|line| line["action"] == "add").unwrap();
-    assert_eq!((added["who"].as_str(), added["package"].as_str()), (Some("apps/it"), Some("redis")));
+    assert_eq!((added["declaredBy"].as_str(), added["package"].as_str()), (Some("apps/it"), Some("redis")));
     assert!(added["digest"].as_str().unwrap().starts_with("sha256:"));
     assert!(lines.iter().any(|line| line["action"] == "remove"));
     let put = lines.iter().find(|line| line["method"] == "PUT").unwrap();

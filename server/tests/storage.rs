@@ -42,6 +42,7 @@ on_every_store! {
     a_listing_is_sorted_and_comes_in_pages
     folders_are_listed_without_what_is_in_them
     deleting_removes_and_may_be_repeated
+    an_object_moves_over_what_is_there
     the_same_blob_from_many_writers_is_one_object
 }
 
@@ -259,4 +260,27 @@ async fn an_empty_store_has_no_empty_folders() {
     let digest = write(&store, Algorithm::Sha256, b"x").await;
     store.delete(&keys::blob(&digest)).await.unwrap();
     assert!(!folder.path().join("blobs").exists());
+}
+
+#[test]
+fn a_full_disk_does_not_keep_the_folder_from_being_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join(".tmp/sub")).unwrap();
+    std::fs::write(folder.path().join(".tmp/left"), b"half").unwrap();
+    // Opens and locks like any file, and has no room.
+    std::os::unix::fs::symlink("/dev/full", folder.path().join(".lock")).unwrap();
+    FileStorage::open(folder.path()).unwrap();
+    assert_eq!(std::fs::read_dir(folder.path().join(".tmp")).unwrap().count(), 0);
+}
+
+async fn an_object_moves_over_what_is_there(store: Store) {
+    put_tags(&store, &[("a", "1"), ("a/b", "1")]).await;
+    let (from, to) = (key("1"), keys::quarantined(&key("1")));
+    store.rename(&from, &to).await.unwrap();
+    assert_eq!(names(&store, "", false, 9).await, ["quarantine/repositories/a/b/_tags/1", "repositories/a/_tags/1"]);
+    store.put(&from, Bytes::from_static(b"again"), Condition::Absent).await.unwrap();
+    store.rename(&from, &to).await.unwrap();
+    assert_eq!(store.get(&to, 9).await.unwrap().0, "again");
+    store.rename(&from, &to).await.unwrap();
+    assert_eq!(store.get(&to, 9).await.unwrap().0, "again");
 }

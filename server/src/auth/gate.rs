@@ -11,7 +11,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::credentials::{Presented, presented};
-use super::table::{Area, Need, need};
+use super::table::{Area, DECLARATIONS, Need, Verb, need};
 use super::{Auth, AuthError, Identity};
 use crate::audit::Access;
 use crate::http::{Server, refusal};
@@ -20,8 +20,23 @@ use crate::http::{Server, refusal};
 #[derive(Clone, Copy, Debug)]
 pub struct RemoteAddress(pub SocketAddr);
 
-/// Lets a request through to its handler, or answers it.
+/// Lets a request through to its handler, or answers it. What may change something goes on to its end, and to its line
+/// in the audit trail, when the other end has closed the connection.
 pub async fn gate(State(server): State<Server>, request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return judge(server, request, next).await;
+    }
+    let area = Area::of(request.uri().path());
+    match tokio::spawn(judge(server, request, next)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "a request was not answered; this is a fault of the server");
+            refusal(area, StatusCode::SERVICE_UNAVAILABLE, "the server failed while it answered; its log says more")
+        }
+    }
+}
+
+async fn judge(server: Server, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -33,7 +48,7 @@ pub async fn gate(State(server): State<Server>, request: Request, next: Next) ->
         Need::NoSuchMethod(allow) => (no_such_method(area, allow), None, false),
         Need::Right(verb) => match identify(&server.auth, request.headers()).await {
             Err(error) => (denial(area, &server, request.uri(), request.headers(), &error), None, true),
-            Ok(identity) => match server.auth.authorize(&identity, verb).await {
+            Ok(identity) => match authorize(&server, &identity, verb, &method, &path).await {
                 Err(error) => {
                     let answer = denial(area, &server, request.uri(), request.headers(), &error);
                     (answer, Some(identity), true)
@@ -55,6 +70,31 @@ pub async fn gate(State(server): State<Server>, request: Request, next: Next) ->
     }
     server.metrics.answered(area.map_or("other", Area::label), response.status(), started.elapsed());
     response
+}
+
+/// The right of the table; to put something else in the place of what is declared, `update` besides.
+async fn authorize(
+    server: &Server,
+    identity: &Identity,
+    verb: Verb,
+    method: &Method,
+    path: &str,
+) -> Result<(), AuthError> {
+    server.auth.authorize(identity, verb).await?;
+    if *method == Method::PUT
+        && let Some(id) = path.strip_prefix(DECLARATIONS)
+        && is_taken(server, id).await
+    {
+        server.auth.authorize(identity, Verb::Update).await?;
+    }
+    Ok(())
+}
+
+/// Whether something is published under this id or on its way there. An id never has to be escaped, and one that is
+/// may be another one than it seems.
+async fn is_taken(server: &Server, id: &str) -> bool {
+    let taken = |found: api::Declaration| found.package.is_some() || found.state != api::State::Failed;
+    !matches!(*server.auth, Auth::None) && (id.contains('%') || server.declarations.view(id).await.is_some_and(taken))
 }
 
 async fn identify(auth: &Auth, headers: &HeaderMap) -> Result<Identity, AuthError> {

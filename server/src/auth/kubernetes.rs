@@ -17,7 +17,9 @@ const GROUP: &str = "registry.dcos.io";
 const RESOURCE: &str = "packages";
 /// How long a good token is believed without asking again.
 const BELIEVED: Duration = Duration::from_secs(10);
-/// Tokens that are remembered, at most.
+/// How long a bad token is refused without asking again.
+const REFUSED: Duration = Duration::from_secs(5);
+/// Tokens of each kind that are remembered, at most.
 const REMEMBERED: usize = 1000;
 /// How long the API server may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,14 +30,22 @@ pub struct Kubernetes {
     audience: String,
     namespace: String,
     /// Good tokens, by the hash of their text.
-    believed: Mutex<HashMap<String, (Instant, UserInfo)>>,
+    believed: Remembered<UserInfo>,
+    /// Bad tokens, by the hash of their text.
+    refused: Remembered<()>,
 }
 
 impl Kubernetes {
     /// Tokens for `audience`, rights in `namespace`.
     #[must_use]
     pub fn new(client: Client, audience: String, namespace: String) -> Self {
-        Self { client, audience, namespace, believed: Mutex::default() }
+        Self {
+            client,
+            audience,
+            namespace,
+            believed: Remembered::for_up_to(BELIEVED),
+            refused: Remembered::for_up_to(REFUSED),
+        }
     }
 
     /// Whose token it is.
@@ -44,8 +54,12 @@ impl Kubernetes {
     /// A token that isn't good, an API server that can't be asked.
     pub async fn authenticate(&self, token: &str) -> Result<Identity, AuthError> {
         let hash = Digest::sha256(token.as_bytes()).hex().to_owned();
-        if let Some(user) = self.remembered(&hash) {
+        if let Some(user) = self.believed.get(&hash) {
             return Ok(Identity::Kubernetes(Box::new(user)));
+        }
+        let bad = || AuthError::Unauthenticated { message: format!("the token is not valid for {}", self.audience) };
+        if self.refused.get(&hash).is_some() {
+            return Err(bad());
         }
         let spec = TokenReviewSpec { audiences: Some(vec![self.audience.clone()]), token: Some(token.to_owned()) };
         let review = TokenReview { spec, ..TokenReview::default() };
@@ -54,10 +68,13 @@ impl Kubernetes {
         let for_us = status.audiences.unwrap_or_default().contains(&self.audience);
         match status.user {
             Some(user) if status.authenticated == Some(true) && for_us => {
-                self.remember(hash, user.clone());
+                self.believed.put(hash, user.clone());
                 Ok(Identity::Kubernetes(Box::new(user)))
             }
-            _ => Err(AuthError::Unauthenticated { message: format!("the token is not valid for {}", self.audience) }),
+            _ => {
+                self.refused.put(hash, ());
+                Err(bad())
+            }
         }
     }
 
@@ -95,20 +112,32 @@ impl Kubernetes {
             ),
         })
     }
+}
 
-    fn remembered(&self, hash: &str) -> Option<UserInfo> {
-        let believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, user) = believed.get(hash)?;
-        (since.elapsed() < BELIEVED).then(|| user.clone())
+/// What was found out about tokens a short while ago.
+struct Remembered<T> {
+    lifetime: Duration,
+    found: Mutex<HashMap<String, (Instant, T)>>,
+}
+
+impl<T: Clone> Remembered<T> {
+    fn for_up_to(lifetime: Duration) -> Self {
+        Self { lifetime, found: Mutex::default() }
     }
 
-    fn remember(&self, hash: String, user: UserInfo) {
-        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
-        if believed.len() >= REMEMBERED {
-            believed.retain(|_, (since, _)| since.elapsed() < BELIEVED);
+    fn get(&self, hash: &str) -> Option<T> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, what) = found.get(hash)?;
+        (since.elapsed() < self.lifetime).then(|| what.clone())
+    }
+
+    fn put(&self, hash: String, what: T) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.len() >= REMEMBERED {
+            found.retain(|_, (since, _)| since.elapsed() < self.lifetime);
         }
-        if believed.len() < REMEMBERED {
-            believed.insert(hash, (Instant::now(), user));
+        if found.len() < REMEMBERED {
+            found.insert(hash, (Instant::now(), what));
         }
     }
 }
@@ -127,5 +156,23 @@ where
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(AuthError::Unavailable { message: error.to_string() }),
         Err(_) => Err(AuthError::Unavailable { message: "no answer in time".to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_forgotten_in_time() {
+        let remembered = Remembered::for_up_to(Duration::from_mins(1));
+        for number in 0..REMEMBERED + 10 {
+            remembered.put(number.to_string(), number);
+        }
+        assert_eq!(remembered.get("0"), Some(0));
+        assert_eq!(remembered.get(&REMEMBERED.to_string()), None);
+        let short = Remembered::for_up_to(Duration::ZERO);
+        short.put("a".into(), ());
+        assert_eq!(short.get("a"), None);
     }
 }

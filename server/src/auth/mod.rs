@@ -13,6 +13,7 @@ use kubernetes::Kubernetes;
 use table::Verb;
 
 /// Where identities come from.
+#[expect(clippy::large_enum_variant, reason = "a process has one of it")]
 pub enum Auth {
     /// Nobody is asked; everybody may do everything.
     None,

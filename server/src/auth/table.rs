@@ -9,6 +9,8 @@ pub enum Verb {
     Get,
     /// Add packages, push images.
     Create,
+    /// Put something else in the place of what is published.
+    Update,
     /// Remove.
     Delete,
 }
@@ -20,10 +22,14 @@ impl Verb {
         match self {
             Self::Get => "get",
             Self::Create => "create",
+            Self::Update => "update",
             Self::Delete => "delete",
         }
     }
 }
+
+/// What the path of a declaration begins with.
+pub const DECLARATIONS: &str = "/api/v1/declarations/";
 
 /// A part of the server's paths.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -141,7 +147,7 @@ const TABLE: [Row; 8] = [
     Row { area: Area::Status, read: Read::Get, write: READ_ONLY, allow: READ },
 ];
 
-/// What a request needs.
+/// What a request needs. Whether a declaration replaces another, which needs `update` too, only the gate can tell.
 #[must_use]
 pub fn need(method: &Method, path: &str, anonymous_pull: bool) -> Need {
     let Some(row) = Area::of(path).and_then(|area| TABLE.iter().find(|row| row.area == area)) else {

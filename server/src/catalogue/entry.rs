@@ -143,6 +143,15 @@ pub struct TagTarget {
     pub size: u64,
 }
 
+impl Roots {
+    /// Its links and tags.
+    pub fn links_and_tags(&self) -> impl Iterator<Item = Place> + '_ {
+        let manifests = self.manifests.iter().map(|(place, _)| place.clone());
+        let tags = self.tags.iter().map(|(repository, tag, _)| Place::Tag(repository.clone(), tag.clone()));
+        manifests.chain(self.blob_links.iter().cloned()).chain(tags)
+    }
+}
+
 impl Entry {
     /// The entry of a bundle that was read to its end.
     ///

@@ -7,6 +7,7 @@ pub mod entry;
 pub mod needs;
 pub mod pins;
 mod publish;
+mod survey;
 mod sweep;
 
 use std::sync::Arc;
@@ -17,12 +18,12 @@ use tokio::sync::Mutex;
 use crate::names::CoordinateCode;
 use crate::storage::keys::{self, Key, Place};
 use crate::storage::{self, Storage, StorageError, Version};
-use entry::{Entry, EntryError};
+use entry::{Entry, EntryError, Roots};
 use pins::Pins;
 pub use publish::{Number, PublishError};
 pub use sweep::{Restored, SweepError};
 
-/// Most bytes of an entry; metadata, manifest and index have caps of 8 MiB each in a bundle.
+/// Most bytes of an entry, checked when it is written too: one that could not be read again must never be.
 const ENTRY_LIMIT: u64 = 64 << 20;
 
 /// The packages of one store.
@@ -34,8 +35,18 @@ pub struct Catalogue {
 struct Inner {
     storage: Arc<dyn Storage>,
     pins: Pins,
-    /// One publication, withdrawal or sweep at a time; holds the order of the last publication.
-    turn: Mutex<u64>,
+    /// One publication, withdrawal or sweep at a time.
+    turn: Mutex<Turn>,
+}
+
+/// What one publication, withdrawal or sweep leaves to the next.
+#[derive(Default)]
+struct Turn {
+    /// Order of the last publication.
+    order: u64,
+    /// What was in the catalogue, or on its way there, and is no longer. The next sweep that comes to its end removes its
+    /// links and tags, also where it must not touch anything else.
+    gone: Vec<Roots>,
 }
 
 /// Why an entry can't be read.
@@ -63,11 +74,25 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Whether nothing is there.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Store { source } if source.is_not_found())
+    }
+
+    /// Whether what is there is no entry, and won't be one later.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Name { .. } | Self::Store { source: StorageError::TooLarge { .. } })
+    }
+}
+
 impl Catalogue {
     /// The catalogue of a store.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        let inner = Inner { storage, pins: Pins::default(), turn: Mutex::new(0) };
+        let inner = Inner { storage, pins: Pins::default(), turn: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -95,6 +120,7 @@ impl Catalogue {
         if !right_place {
             return Err(damaged("it describes another package".to_owned()));
         }
+        entry.roots().map_err(|error| damaged(error.to_string()))?;
         Ok((entry, version))
     }
 
@@ -116,41 +142,51 @@ impl Catalogue {
         Ok(keys)
     }
 
-    /// Every package that can be read, sorted by name, then release version, newest first. Damaged entries are named in
-    /// the log and left out, so that one of them doesn't take the whole catalogue down.
+    /// Every package that can be read, sorted by name, then release version, newest first. Others are named in the log and
+    /// left out, so that one of them doesn't take the whole catalogue down.
     ///
     /// # Errors
-    /// A store that fails.
+    /// A listing that fails.
     pub async fn packages(&self) -> Result<Vec<Entry>, StorageError> {
         let keys = self.keys(keys::PACKAGES).await?;
-        let mut entries = self.readable(keys).await?;
+        let (mut entries, _) = self.readable(keys).await;
         entries.sort_by(|a, b| a.name.cmp(&b.name).then(b.release_version.cmp(&a.release_version)));
         Ok(entries)
     }
 
-    /// The packages of one coordinate, newest first.
+    /// The packages of one coordinate that can be read, newest first.
     ///
     /// # Errors
-    /// A store that fails.
+    /// A listing that fails, or a store that fails so that none can be read: that is no answer to whether there is one.
     pub async fn of_coordinate(&self, code: &CoordinateCode) -> Result<Vec<Entry>, StorageError> {
         let keys = self.keys(&keys::entries(code)).await?;
-        let mut entries = self.readable(keys).await?;
+        let (mut entries, failed) = self.readable(keys).await;
+        if let (true, Some(error)) = (entries.is_empty(), failed) {
+            return Err(error);
+        }
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.release_version));
         Ok(entries)
     }
 
-    async fn readable(&self, keys: Vec<Key>) -> Result<Vec<Entry>, StorageError> {
-        let mut entries = Vec::with_capacity(keys.len());
+    /// The entries that can be read, and what the store said last of those that can't be read for now.
+    async fn readable(&self, keys: Vec<Key>) -> (Vec<Entry>, Option<StorageError>) {
+        let (mut entries, mut failed) = (Vec::with_capacity(keys.len()), None);
         for key in keys {
             match self.read(&key).await {
                 Ok((entry, _)) => entries.push(entry),
                 // Withdrawn since it was listed.
                 Err(ReadError::Store { source: StorageError::NotFound { .. } }) => {}
-                Err(ReadError::Store { source }) => return Err(source),
-                Err(error) => tracing::error!(%error, "a package is left out of the catalogue"),
+                Err(error) => {
+                    tracing::error!(%error, "a package is left out of the catalogue");
+                    match error {
+                        ReadError::Store { source: StorageError::TooLarge { .. } } => {}
+                        ReadError::Store { source } => failed = Some(source),
+                        _ => {}
+                    }
+                }
             }
         }
-        Ok(entries)
+        (entries, failed)
     }
 
     /// How many packages there are.

@@ -2,16 +2,22 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::entry::{Roots, TagTarget};
-use crate::storage::keys::{self, Key, Place};
+use bytes::Bytes;
+
+use super::entry::{Link, Roots, TagTarget};
+use super::publish::json;
+use crate::digest::Digest;
+use crate::storage::keys::{Key, Place};
 
 /// What must be in the store for a set of packages.
 #[derive(Debug, Default)]
 pub struct Needs {
-    /// Entries of packages that a later publication of the same declaration replaced.
-    pub superseded: Vec<Key>,
-    places: HashSet<Place>,
-    tags: HashMap<Key, (u64, TagTarget)>,
+    /// Packages that a later publication of the same declaration replaced.
+    pub superseded: Vec<Roots>,
+    blobs: HashSet<Digest>,
+    /// Links with what they hold; those of blobs hold nothing.
+    links: HashMap<Place, (u64, Option<Link>)>,
+    tags: HashMap<Place, (u64, TagTarget)>,
 }
 
 /// What is to be done with something that is in the store.
@@ -41,29 +47,40 @@ impl Needs {
             if latest.get(&roots.declaration.id) == Some(&roots.order) {
                 needs.mark(roots);
             } else {
-                needs.superseded.push(roots.entry);
+                needs.superseded.push(roots);
             }
         }
         needs
     }
 
     fn mark(&mut self, roots: Roots) {
-        self.places.extend(roots.manifests.into_iter().map(|(place, _)| place));
-        self.places.extend(roots.blob_links);
-        self.places.extend(roots.blobs.into_iter().map(Place::Blob));
+        let order = roots.order;
+        self.blobs.extend(roots.blobs);
+        let manifests = roots.manifests.into_iter().map(|(place, link)| (place, Some(link)));
+        for (place, link) in manifests.chain(roots.blob_links.into_iter().map(|place| (place, None))) {
+            keep_latest(&mut self.links, place, order, link);
+        }
         for (repository, tag, target) in roots.tags {
-            let key = keys::tag(&repository, &tag);
-            let newer = self.tags.get(&key).is_none_or(|(order, _)| *order <= roots.order);
-            if newer {
-                self.tags.insert(key, (roots.order, target));
-            }
+            keep_latest(&mut self.tags, Place::Tag(repository, tag), order, target);
         }
     }
 
-    /// Tags that must be there and that `seen` says were not found, with what they point at.
-    pub fn missing_tags<'a>(&'a self, seen: &'a HashSet<Key>) -> impl Iterator<Item = (&'a Key, &'a TagTarget)> {
-        let missing = self.tags.iter().filter(|(key, _)| !seen.contains(*key));
-        missing.map(|(key, (_, target))| (key, target))
+    /// What a link holds; `None` for what is no link of these packages.
+    #[must_use]
+    pub fn link(&self, place: &Place) -> Option<Result<Bytes, serde_json::Error>> {
+        self.links.get(place).map(|(_, link)| link_bytes(link.as_ref()))
+    }
+
+    /// Links and tags that must be there and that `seen` says were not found, with what they hold: links first.
+    ///
+    /// # Errors
+    /// Something that can't be put into words.
+    pub fn missing(&self, seen: &HashSet<Place>) -> Result<Vec<(Key, Bytes)>, serde_json::Error> {
+        let links = self.links.iter().filter(|(place, _)| !seen.contains(*place));
+        let links = links.map(|(place, (_, link))| Ok((place.key(), link_bytes(link.as_ref())?)));
+        let tags = self.tags.iter().filter(|(place, _)| !seen.contains(*place));
+        let tags = tags.map(|(place, (_, target))| Ok((place.key(), json(target)?)));
+        links.chain(tags).collect()
     }
 
     /// What becomes of a place that was found in the store.
@@ -72,27 +89,35 @@ impl Needs {
         match place {
             // Entries are the roots themselves.
             Place::Entry(..) => Verdict::Keep,
-            Place::Tag(repository, tag) => match self.tags.get(&keys::tag(repository, tag)) {
+            Place::Tag(..) => match self.tags.get(place) {
                 Some((_, target)) => Verdict::PointAt(target.clone()),
                 None => Verdict::Remove,
             },
-            Place::Blob(_) | Place::ManifestLink(..) | Place::BlobLink(..) => {
-                if self.places.contains(place) {
-                    Verdict::Keep
-                } else {
-                    Verdict::Remove
-                }
-            }
+            Place::Blob(digest) if self.blobs.contains(digest) => Verdict::Keep,
+            Place::ManifestLink(..) | Place::BlobLink(..) if self.links.contains_key(place) => Verdict::Keep,
+            Place::Blob(_) | Place::ManifestLink(..) | Place::BlobLink(..) => Verdict::Remove,
         }
     }
+}
+
+fn keep_latest<T>(all: &mut HashMap<Place, (u64, T)>, place: Place, order: u64, value: T) {
+    let newer = all.get(&place).is_none_or(|(there, _)| *there <= order);
+    if newer {
+        all.insert(place, (order, value));
+    }
+}
+
+/// What the link of a manifest holds, or (`None`) that of a blob.
+pub(super) fn link_bytes(link: Option<&Link>) -> Result<Bytes, serde_json::Error> {
+    link.map_or_else(|| Ok(Bytes::from_static(b"{}")), json)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::entry::{Declared, Link};
     use super::*;
-    use crate::digest::Digest;
     use crate::names::{Repository, Tag};
+    use crate::storage::keys;
 
     fn target(content: &str) -> TagTarget {
         TagTarget { digest: digest(content).to_string(), media_type: "m".into(), size: 1 }
@@ -150,11 +175,17 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_was_not_found_is_missing() {
+    fn links_and_tags_that_were_not_found_are_missing() {
         let needs = Needs::of(vec![package("a", 1, 1, "x")]);
-        let key = keys::tag(&repository(), &tag());
-        assert_eq!(needs.missing_tags(&HashSet::new()).collect::<Vec<_>>(), [(&key, &target("x"))]);
-        assert_eq!(needs.missing_tags(&HashSet::from([key])).count(), 0);
+        let (link, tag) = (Place::ManifestLink(repository(), digest("x")), Place::Tag(repository(), tag()));
+        let missing = |seen: &[&Place]| -> Vec<Key> {
+            let seen = seen.iter().map(|place| (*place).clone()).collect();
+            needs.missing(&seen).unwrap().into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(missing(&[]), [link.key(), tag.key()]);
+        assert_eq!(missing(&[&link]), [tag.key()]);
+        assert!(missing(&[&link, &tag]).is_empty());
+        assert_eq!(needs.missing(&HashSet::new()).unwrap()[1].1, json(&target("x")).unwrap());
     }
 
     #[test]
@@ -166,7 +197,8 @@ mod tests {
     #[test]
     fn a_declaration_keeps_its_latest_publication_alone() {
         let needs = Needs::of(vec![package("a", 1, 1, "old"), package("a", 2, 2, "new")]);
-        assert_eq!(needs.superseded, [keys::entry(&"pmrg4".parse().unwrap(), 1)]);
+        assert_eq!(needs.superseded.len(), 1);
+        assert_eq!(needs.superseded[0].entry, keys::entry(&"pmrg4".parse().unwrap(), 1));
         assert_eq!(needs.verdict(&Place::Blob(digest("old"))), Verdict::Remove);
         assert_eq!(needs.verdict(&Place::Blob(digest("new"))), Verdict::Keep);
     }

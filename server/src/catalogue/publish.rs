@@ -5,15 +5,17 @@ use bundle::model::Bundle;
 use bytes::Bytes;
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
-use snafu::Snafu;
+use snafu::{Snafu, ensure};
+use tokio_util::sync::CancellationToken;
 
-use super::entry::{Declared, Entry, EntryError, Publication, Roots, TagTarget, code_of};
-use super::{Catalogue, ReadError};
+use super::entry::{Declared, Entry, EntryError, Publication, Roots, code_of};
+use super::needs::link_bytes;
+use super::{Catalogue, ENTRY_LIMIT, ReadError};
 use crate::names::CoordinateCode;
 use crate::storage::keys::{self, Key, Place};
 use crate::storage::{Condition, StorageError};
 
-/// How often a tag that others write at the same time is tried.
+/// How often a link or tag that others write at the same time is tried.
 const TAG_ATTEMPTS: usize = 8;
 /// Most bytes of a tag or link.
 pub(super) const SMALL: u64 = 64 << 10;
@@ -56,6 +58,19 @@ pub enum PublishError {
         /// Why.
         source: EntryError,
     },
+    /// The entry would be too large to be read again.
+    #[snafu(display(
+        "metadata.json, manifest.json and the signatures have {size} bytes together as the registry keeps them, the limit is {limit}"
+    ))]
+    TooLarge {
+        /// Bytes of the entry.
+        size: u64,
+        /// Most bytes.
+        limit: u64,
+    },
+    /// Somebody withdrew or replaced the declaration.
+    #[snafu(display("the declaration was withdrawn or replaced"))]
+    Cancelled,
     /// The store failed.
     #[snafu(display("{source}"), context(false))]
     Store {
@@ -70,27 +85,33 @@ pub enum PublishError {
     },
 }
 
-impl PublishError {
-    /// Whether there was no room.
-    #[must_use]
-    pub fn is_storage_full(&self) -> bool {
-        matches!(self, Self::Store { source: StorageError::StorageFull { .. } })
-    }
-}
-
 impl Catalogue {
-    /// Publishes a bundle whose blobs are in the store and pinned. What an earlier publication of the same declaration
-    /// had is left for the next [`Catalogue::sweep`].
+    /// Publishes a bundle whose blobs are in the store and pinned, unless `cancelled` is set when its turn comes. What an
+    /// earlier publication of the same declaration had is left for the next [`Catalogue::sweep`].
     ///
     /// # Errors
-    /// Another declaration of the same coordinate, or a store that fails; the caller sweeps then.
-    pub async fn publish(&self, bundle: Bundle, number: Number, declaration: Declared) -> Result<Entry, PublishError> {
-        let mut last_order = self.inner.turn.lock().await;
+    /// Another declaration of the same coordinate, or a store that fails; the caller sweeps then, which puts links and
+    /// tags back.
+    pub async fn publish(
+        &self,
+        bundle: Bundle,
+        number: Number,
+        declaration: Declared,
+        cancelled: &CancellationToken,
+    ) -> Result<Entry, PublishError> {
+        let mut turn = self.inner.turn.lock().await;
+        ensure!(!cancelled.is_cancelled(), CancelledSnafu);
         let code = code_of(&bundle.name, &bundle.version)?;
         let release_version = self.release_version(number, &bundle.name, &code).await?;
         let mut replaced = None;
         for key in self.keys(&keys::entries(&code)).await? {
-            let (there, version) = self.read(&key).await?;
+            let (there, version) = match self.read(&key).await {
+                Err(error) if error.is_damage() => {
+                    self.quarantine(&key).await?;
+                    continue;
+                }
+                other => other?,
+            };
             if there.declaration.id != declaration.id {
                 let same = there.digest == bundle.content_digest;
                 return AlreadyDeclaredSnafu {
@@ -102,21 +123,30 @@ impl Catalogue {
                 .fail();
             }
             if there.release_version == release_version {
-                replaced = Some(version);
+                replaced = Some((there.roots()?, version));
             }
         }
         let now = Timestamp::now();
-        let order = u64::try_from(now.as_microsecond()).unwrap_or_default().max(*last_order + 1);
+        let order = u64::try_from(now.as_microsecond()).unwrap_or_default().max(turn.order + 1);
         let publication = Publication { release_version, declaration, added_at: now.to_string(), order };
         let entry = Entry::new(bundle, publication)?;
-        let roots = entry.roots()?;
+        let (roots, bytes) = (entry.roots()?, json(&entry)?);
+        let size = bytes.len() as u64;
+        ensure!(size <= ENTRY_LIMIT, TooLargeSnafu { size, limit: ENTRY_LIMIT });
+        // Taken back by the next sweep, should it end before the entry is there.
+        turn.gone.push(roots.clone());
         self.write_links(&roots).await?;
-        for (repository, tag, target) in &roots.tags {
-            self.point_tag(&keys::tag(repository, tag), target).await?;
+        let (replaced, condition) = match replaced {
+            Some((replaced, version)) => (Some(replaced), Condition::Unchanged(version)),
+            None => (None, Condition::Absent),
+        };
+        self.storage().put(&roots.entry, bytes, condition).await?;
+        turn.gone.pop();
+        turn.gone.extend(replaced);
+        turn.order = order;
+        if let Err(error) = self.release(&code).await {
+            tracing::warn!(%error, "what was damaged of a package stays in quarantine, although it was published again");
         }
-        let condition = replaced.map_or(Condition::Absent, Condition::Unchanged);
-        self.storage().put(&roots.entry, json(&entry)?, condition).await?;
-        *last_order = order;
         Ok(entry)
     }
 
@@ -139,35 +169,41 @@ impl Catalogue {
 
     async fn write_links(&self, roots: &Roots) -> Result<(), PublishError> {
         for (place, link) in &roots.manifests {
-            self.put_link(&place.key(), json(link)?).await?;
+            self.put_link(&place.key(), link_bytes(Some(link))?).await?;
         }
         for place in &roots.blob_links {
-            self.put_link(&place.key(), Bytes::from_static(b"{}")).await?;
+            self.put_link(&place.key(), link_bytes(None)?).await?;
+        }
+        for (repository, tag, target) in &roots.tags {
+            self.settle(&keys::tag(repository, tag), json(target)?).await?;
         }
         Ok(())
     }
 
     async fn put_link(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
-        match self.storage().put(key, bytes, Condition::Absent).await {
-            // The same digest in the same repository: another package has that image too.
-            Ok(_) | Err(StorageError::ConditionFailed { .. }) => Ok(()),
-            Err(error) => Err(error),
+        match self.storage().put(key, bytes.clone(), Condition::Absent).await {
+            // The same digest in the same repository: another package has that image too. What is there may be damaged.
+            Err(StorageError::ConditionFailed { .. }) => self.settle(key, bytes).await,
+            other => other.map(drop),
         }
     }
 
-    /// Makes a tag point at a manifest.
-    pub(super) async fn point_tag(&self, key: &Key, target: &TagTarget) -> Result<(), PublishError> {
-        let bytes = json(target)?;
+    /// Makes a link or tag hold this, whatever is there.
+    pub(super) async fn settle(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
         for attempt in 1..=TAG_ATTEMPTS {
             let condition = match self.storage().get(key, SMALL).await {
                 Ok((there, _)) if there == bytes => return Ok(()),
                 Ok((_, version)) => Condition::Unchanged(version),
-                Err(error) if error.is_not_found() => Condition::Absent,
-                Err(error) => return Err(error.into()),
+                Err(StorageError::NotFound { .. }) => Condition::Absent,
+                Err(StorageError::TooLarge { .. }) => {
+                    self.storage().delete(key).await?;
+                    Condition::Absent
+                }
+                Err(error) => return Err(error),
             };
             match self.storage().put(key, bytes.clone(), condition).await {
                 Err(StorageError::ConditionFailed { .. }) if attempt < TAG_ATTEMPTS => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
                 Ok(_) => return Ok(()),
             }
         }
@@ -175,6 +211,7 @@ impl Catalogue {
     }
 }
 
-fn json(value: &impl Serialize) -> Result<Bytes, serde_json::Error> {
+/// Something small as the store keeps it.
+pub(super) fn json(value: &impl Serialize) -> Result<Bytes, serde_json::Error> {
     serde_json::to_vec(value).map(Bytes::from)
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::{Declaration, DeclarationSpec, FailureReason};
 use snafu::{Snafu, ensure};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::audit::{Audit, Change};
 use crate::catalogue::entry::{Declared, Entry};
@@ -16,6 +16,7 @@ use crate::catalogue::{Catalogue, Restored, describe};
 use crate::digest::check_sha256_hex;
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::Metrics;
+use crate::storage::StorageError;
 use slot::{Phase, Placed, Slot, Turn, Wanted};
 use source::source_hash;
 
@@ -50,14 +51,7 @@ impl Declarations {
     /// The declarations that have a package in the store; others are put again by their owners.
     #[must_use]
     pub fn restore(ingest: Ingest, restored: Vec<Restored>, audit: Audit, metrics: Metrics) -> Self {
-        let slots = restored
-            .into_iter()
-            .map(|found| {
-                let placed =
-                    Placed { source: found.source, release_version: found.release_version, entry: found.entry };
-                (found.id, Slot::published(placed))
-            })
-            .collect();
+        let slots = restored.into_iter().map(|found| (found.id.clone(), found.into())).collect();
         let permits = Semaphore::new(AT_ONCE);
         Self { inner: Arc::new(Inner { ingest, slots: Mutex::new(slots), permits, audit, metrics }) }
     }
@@ -70,17 +64,22 @@ impl Declarations {
         &self.inner.ingest.catalogue
     }
 
-    /// Declares. The same spec again changes nothing, unless its last attempt failed.
+    /// Declares. The same spec again changes nothing, unless its last attempt failed or its package was lost.
     ///
     /// # Errors
     /// A spec that can't be taken; nothing changed then.
     pub async fn put(&self, id: &str, spec: DeclarationSpec) -> Result<Declaration, InvalidDeclaration> {
         check(id, &spec)?;
         let wanted = Wanted { source: source_hash(&spec), release_version: spec.release_version };
-        let started = self.slots().entry(id.to_owned()).or_default().declare(wanted);
+        self.notice_loss(id).await;
+        let started = {
+            let mut slots = self.slots();
+            let slot = slots.entry(id.to_owned()).or_default();
+            slot.spec = Some(spec.clone());
+            slot.declare(wanted)
+        };
         if let Some(turn) = started {
-            let (this, id) = (self.clone(), id.to_owned());
-            tokio::spawn(async move { this.take_in_surely(id, spec, turn).await });
+            self.start(id, spec, turn);
         }
         Ok(self.view(id).await.unwrap_or_else(|| slot::pending(id)))
     }
@@ -101,14 +100,50 @@ impl Declarations {
         Some(declaration)
     }
 
-    /// Withdraws. `None` if there is no such declaration (any more).
-    pub async fn delete(&self, id: &str) -> Option<Declaration> {
-        let started = self.slots().get_mut(id)?.remove();
-        if let Some(turn) = started {
-            let (this, id) = (self.clone(), id.to_owned());
-            tokio::spawn(async move { this.take_out(id, turn).await });
+    /// Withdraws, and says what was there before anything was removed. `None` if there is no such declaration (any more),
+    /// neither in memory nor in the store.
+    ///
+    /// # Errors
+    /// A store that fails when it is asked for a declaration that memory doesn't know.
+    pub async fn delete(&self, id: &str) -> Result<Option<Declaration>, StorageError> {
+        let known = self.slots().contains_key(id);
+        if !known {
+            let Some(found) = self.catalogue().declared(id).await? else { return Ok(None) };
+            self.slots().entry(id.to_owned()).or_insert_with(|| found.into());
         }
-        self.view(id).await
+        let started = match self.slots().get_mut(id) {
+            Some(slot) => slot.remove(),
+            None => return Ok(None),
+        };
+        let Some(turn) = started else { return Ok(self.view(id).await) };
+        let (sender, before) = oneshot::channel();
+        let (this, id) = (self.clone(), id.to_owned());
+        // One task: the work begins when the answer is known, also if nobody waits for the answer any more.
+        tokio::spawn(async move {
+            let _ = sender.send(this.view(&id).await);
+            this.take_out(id, turn).await;
+        });
+        Ok(before.await.ok().flatten())
+    }
+
+    /// Forgets a package whose entry is gone from the catalogue, so that it is taken in again.
+    async fn notice_loss(&self, id: &str) {
+        let placed = self.slots().get(id).and_then(|slot| slot.placed.clone());
+        let Some(placed) = placed else { return };
+        match self.catalogue().read(&placed.entry).await {
+            Err(error) if error.is_gone() || error.is_damage() => {
+                tracing::error!(declaration.id = id, %error, "a published package was lost; it is taken in again");
+                if let Some(slot) = self.slots().get_mut(id) {
+                    slot.lost(&placed);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&self, id: &str, spec: DeclarationSpec, turn: Turn) {
+        let (this, id) = (self.clone(), id.to_owned());
+        tokio::spawn(async move { this.take_in_surely(id, spec, turn).await });
     }
 
     /// Takes in; whatever goes wrong on the way, the declaration doesn't stay where it is for ever.
@@ -180,8 +215,12 @@ impl Declarations {
         if replaces {
             self.sweep().await;
         }
-        if let Some(slot) = self.slots().get_mut(id) {
+        let again = self.slots().get_mut(id).and_then(|slot| {
             slot.finish(turn, Phase::Added);
+            slot.overtaken(turn).zip(slot.spec.clone())
+        });
+        if let Some((turn, spec)) = again {
+            self.start(id, spec, turn);
         }
     }
 
@@ -192,19 +231,9 @@ impl Declarations {
             // Declared again in the meantime: what is published now is for that declaration to replace.
             _ => return,
         };
-        let entry = match &placed {
-            Some(placed) => self.catalogue().read(&placed.entry).await.ok(),
-            None => None,
-        };
-        let keys: Vec<_> = placed.into_iter().map(|placed| placed.entry).collect();
-        if let Err(error) = self.catalogue().withdraw(&keys).await {
-            tracing::error!(declaration.id = id, %error, "a package could not be withdrawn");
-            if let Some(slot) = self.slots().get_mut(&id) {
-                slot.finish(&turn, Phase::Removing { stuck: Some(error.to_string()) });
-            }
-            return;
-        }
-        if let Some((entry, _)) = entry {
+        let (known, mut withdrawn) = (placed.map(|placed| placed.entry), Vec::new());
+        let done = self.catalogue().withdraw(&id, known.as_ref(), &mut withdrawn).await;
+        for entry in withdrawn {
             self.inner.audit.change(&Change {
                 action: "remove",
                 who: &entry.declaration.by,
@@ -213,6 +242,13 @@ impl Declarations {
                 digest: &entry.digest,
                 declaration: &id,
             });
+        }
+        if let Err(error) = done {
+            tracing::error!(declaration.id = id, %error, "a package could not be withdrawn");
+            if let Some(slot) = self.slots().get_mut(&id) {
+                slot.finish(&turn, Phase::Removing { stuck: Some(error.to_string()) });
+            }
+            return;
         }
         let mut slots = self.slots();
         if let Some(slot) = slots.get_mut(&id) {
@@ -227,6 +263,12 @@ impl Declarations {
         if let Err(error) = self.catalogue().sweep().await {
             tracing::error!(%error, "what no package needs stays in the store until the next sweep");
         }
+    }
+}
+
+impl From<Restored> for Slot {
+    fn from(found: Restored) -> Self {
+        Self::published(Placed { source: found.source, release_version: found.release_version, entry: found.entry })
     }
 }
 

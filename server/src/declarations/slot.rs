@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{Declaration, FailureReason, Progress, State};
+use api::{Declaration, DeclarationSpec, FailureReason, Progress, State};
 use tokio_util::sync::CancellationToken;
 
 use crate::ingest::Meter;
@@ -83,6 +83,8 @@ pub struct Slot {
     lock: Arc<tokio::sync::Mutex<()>>,
     /// What it has in the catalogue.
     pub placed: Option<Placed>,
+    /// The spec behind what is wanted, where it was declared since the start.
+    pub spec: Option<DeclarationSpec>,
 }
 
 impl Slot {
@@ -126,6 +128,25 @@ impl Slot {
         }
         self.phase = Phase::Removing { stuck: None };
         Some(self.turn())
+    }
+
+    /// Work that a later request had made pointless was done all the same. Returns the work that brings back what is
+    /// wanted, if any.
+    pub fn overtaken(&mut self, turn: &Turn) -> Option<Turn> {
+        let right = self.placed.as_ref().is_some_and(|placed| placed.is(&self.wanted));
+        if self.is_current(turn) || right || !matches!(self.phase, Phase::Added) {
+            return None;
+        }
+        self.phase = Phase::Running;
+        Some(self.turn())
+    }
+
+    /// Its package isn't in the catalogue any more: the next spec is taken in, also if it is the same.
+    pub fn lost(&mut self, placed: &Placed) {
+        if self.placed.as_ref() == Some(placed) && matches!(self.phase, Phase::Added) {
+            self.placed = None;
+            self.phase = Phase::New;
+        }
     }
 
     fn turn(&mut self) -> Turn {
@@ -247,6 +268,38 @@ mod tests {
         assert!(other.cancelled.is_cancelled());
         slot.finish(&other, failed());
         assert_eq!(slot.describe("x").state, State::Added);
+    }
+
+    #[test]
+    fn what_was_published_too_late_is_replaced_by_what_is_wanted() {
+        let mut slot = Slot::published(placed("a"));
+        let late = slot.declare(wanted("b")).unwrap();
+        slot.declare(wanted("a"));
+        slot.placed = Some(placed("b"));
+        let again = slot.overtaken(&late).unwrap();
+        assert_eq!((again.wanted, slot.describe("x").state), (wanted("a"), State::Pending));
+    }
+
+    #[test]
+    fn what_was_published_in_time_is_left_as_it_is() {
+        let mut slot = Slot::default();
+        let turn = slot.declare(wanted("a")).unwrap();
+        slot.placed = Some(placed("a"));
+        assert!(slot.overtaken(&turn).is_none());
+        slot.finish(&turn, Phase::Added);
+        assert!(slot.overtaken(&turn).is_none());
+        // Somebody else works on it already.
+        slot.declare(wanted("b")).unwrap();
+        assert!(slot.overtaken(&turn).is_none());
+    }
+
+    #[test]
+    fn a_lost_package_is_taken_in_again_for_the_same_spec() {
+        let mut slot = Slot::published(placed("a"));
+        slot.lost(&placed("b"));
+        assert!(slot.declare(wanted("a")).is_none());
+        slot.lost(&placed("a"));
+        assert!(slot.declare(wanted("a")).is_some());
     }
 
     #[test]

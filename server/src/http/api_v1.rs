@@ -64,9 +64,12 @@ pub async fn status(State(server): State<Server>) -> Response {
         let mut usage = server.usage.0.lock().await;
         let used_bytes = match *usage {
             Some((since, bytes)) if since.elapsed() < COUNT_AGAIN => bytes,
-            _ => server.catalogue.used_bytes().await?,
+            _ => {
+                let bytes = server.catalogue.used_bytes().await?;
+                *usage = Some((Instant::now(), bytes));
+                bytes
+            }
         };
-        *usage = Some((Instant::now(), used_bytes));
         Ok::<_, crate::storage::StorageError>((packages, used_bytes))
     };
     match counted.await {
@@ -112,8 +115,9 @@ pub async fn declare(State(server): State<Server>, Path(id): Path<String>, body:
 /// `DELETE /api/v1/declarations/{id}`.
 pub async fn withdraw(State(server): State<Server>, Path(id): Path<String>) -> Response {
     match server.declarations.delete(&id).await {
-        Some(declaration) => (StatusCode::ACCEPTED, Json(declaration)).into_response(),
-        None => no_such_declaration(&id),
+        Ok(Some(declaration)) => (StatusCode::ACCEPTED, Json(declaration)).into_response(),
+        Ok(None) => no_such_declaration(&id),
+        Err(error) => store_failed(&error),
     }
 }
 

@@ -6,7 +6,9 @@ mod api_v1;
 mod health;
 mod range;
 mod repository;
+mod repository_cache;
 mod resource;
+mod resource_files;
 mod token;
 mod v2;
 
@@ -60,9 +62,8 @@ pub fn app(server: Server) -> Router {
     Router::new()
         .route("/", get(health::health))
         .route("/health", get(health::health))
-        .route("/repo", get(repository::repo))
-        .route("/package/{name}", get(repository::package))
-        .route("/resource/{code}/{digest}/{file}", get(resource::resource))
+        .merge(repository::routes(&server))
+        .merge(resource::routes(&server))
         .route("/auth/token", get(token::token))
         .route("/v2", any(v2::serve))
         .route("/v2/", any(v2::serve))

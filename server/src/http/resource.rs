@@ -1,37 +1,53 @@
 //! `/resource/<coordinate code>/sha256:<hex>/<file>`: files of packages.
 
+use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use axum::routing::get;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::Server;
 use super::answer::{Label, api_error, head, object, outside, store_failed, wanted};
+use super::resource_files::Files;
+use crate::catalogue::Catalogue;
 use crate::digest::Digest;
-use crate::names::CoordinateCode;
 use crate::storage::{StorageError, keys};
 
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
+#[derive(Clone)]
+struct Resources {
+    catalogue: Catalogue,
+    files: Files,
+}
+
+/// The routes of files.
+pub(super) fn routes(server: &Server) -> Router<Server> {
+    let catalogue = server.catalogue.clone();
+    let files = Files::new(catalogue.clone());
+    Router::new().route("/resource/{code}/{digest}/{file}", get(resource)).with_state(Resources { catalogue, files })
+}
+
 /// One file of one package.
-pub async fn resource(
-    State(server): State<Server>,
+async fn resource(
+    State(Resources { catalogue, files }): State<Resources>,
     method: Method,
     Path((code, digest, file)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let (Ok(code), Ok(digest)) = (code.parse(), digest.parse()) else { return not_found() };
-    match belongs(&server, &code, &digest, &file).await {
+    let (Ok(code), Ok(digest)) = (code.parse(), digest.parse::<Digest>()) else { return not_found() };
+    let tag = digest.to_string();
+    match files.has(&code, &tag, &file).await {
         Ok(true) => {}
         Ok(false) => return not_found(),
         Err(error) => return store_failed(&error),
     }
-    let tag = digest.to_string();
     let label = Label { media_type: media_type(&file), tag: &tag };
     if let Some(unmodified) = label.unmodified(&headers) {
         return unmodified;
     }
-    match send(&server, &method, &headers, &digest, &label).await {
+    match send(&catalogue, &method, &headers, &digest, &label).await {
         Ok(mut response) => {
             response.headers_mut().insert(CACHE_CONTROL, FOREVER);
             response
@@ -46,23 +62,17 @@ pub async fn resource(
 }
 
 async fn send(
-    server: &Server,
+    catalogue: &Catalogue,
     method: &Method,
     headers: &HeaderMap,
     digest: &Digest,
     label: &Label<'_>,
 ) -> Result<Response, StorageError> {
-    let (storage, key) = (server.catalogue.storage(), keys::blob(digest));
+    let (storage, key) = (catalogue.storage(), keys::blob(digest));
     if *method == Method::HEAD {
         return Ok(head(storage.size(&key).await?, label));
     }
     object(storage.read(&key, wanted(method, headers, label)).await?, label).await
-}
-
-async fn belongs(server: &Server, code: &CoordinateCode, digest: &Digest, file: &str) -> Result<bool, StorageError> {
-    let digest = digest.to_string();
-    let entries = server.catalogue.of_coordinate(code).await?;
-    Ok(entries.iter().flat_map(|entry| &entry.files).any(|known| known.digest == digest && known.name == file))
 }
 
 fn not_found() -> Response {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::{Credentials, UrlSource};
 use bytes::Bytes;
@@ -21,6 +21,10 @@ const RESUMES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+/// Bytes a second that a source brings at least, on average over [`RATE_WINDOW`] of waiting for it; a slower one would
+/// keep others from being taken in.
+const LOWEST_RATE: u64 = 64 << 10;
+const RATE_WINDOW: Duration = Duration::from_mins(5);
 
 /// Why a source could not be read.
 #[derive(Debug, Snafu)]
@@ -96,7 +100,30 @@ pub struct Fetch {
     received: u64,
     total: Option<u64>,
     validator: Option<String>,
+    /// Attempts to resume since bytes came last.
     resumes: u32,
+    pace: Pace,
+}
+
+/// How fast a source is. Only the time spent waiting for it counts, not that of a slow store.
+#[derive(Debug, Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Adds what came after a wait; false once the source was too slow for a whole window.
+    fn add(&mut self, waited: Duration, bytes: u64) -> bool {
+        self.waited += waited;
+        self.bytes += bytes;
+        if self.waited < RATE_WINDOW {
+            return true;
+        }
+        let fast_enough = self.bytes >= LOWEST_RATE.saturating_mul(self.waited.as_secs());
+        *self = Self::default();
+        fast_enough
+    }
 }
 
 impl Fetch {
@@ -113,7 +140,8 @@ impl Fetch {
         let total = response.content_length();
         ensure!(total.is_none_or(|total| total <= limit), TooLargeSnafu { limit });
         let validator = strong_validator(response.headers());
-        Ok(Self { policy, source, origin, limit, current, response, received: 0, total, validator, resumes: 0 })
+        let (received, resumes, pace) = (0, 0, Pace::default());
+        Ok(Self { policy, source, origin, limit, current, response, received, total, validator, resumes, pace })
     }
 
     /// Bytes of the whole file, where the source says so.
@@ -125,13 +153,18 @@ impl Fetch {
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
-    /// A line that broke and could not be taken up again, a file that is too large.
+    /// A line that broke and could not be taken up again or that is too slow, a file that is too large.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let asked = Instant::now();
         loop {
             match self.response.chunk().await {
                 Ok(Some(bytes)) => {
                     self.received += bytes.len() as u64;
                     ensure!(self.received <= self.limit, TooLargeSnafu { limit: self.limit });
+                    self.resumes = 0;
+                    let fast_enough = self.pace.add(asked.elapsed(), bytes.len() as u64);
+                    let message = "it brought less than 64 KiB a second for 5 minutes";
+                    ensure!(fast_enough, TransferSnafu { host: authority(&self.current), message });
                     return Ok(Some(bytes));
                 }
                 Ok(None) if self.total.is_none_or(|total| total == self.received) => return Ok(None),
@@ -221,11 +254,12 @@ async fn request(
                 None => request,
             };
         }
-        let response = request
-            .header(header::ACCEPT_ENCODING, "identity")
-            .send()
+        let transfer = |message: String| FetchError::Transfer { host: host.clone(), message };
+        let answer = request.header(header::ACCEPT_ENCODING, "identity").send();
+        let response = tokio::time::timeout(IDLE_TIMEOUT, answer)
             .await
-            .map_err(|error| FetchError::Transfer { host: host.clone(), message: describe(error) })?;
+            .map_err(|_| transfer("no answer in time".to_owned()))?
+            .map_err(|error| transfer(describe(error)))?;
         let status = response.status();
         let unauthorized = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         ensure!(!unauthorized, UnauthorizedSnafu { host, status });
@@ -309,4 +343,31 @@ fn describe(error: reqwest::Error) -> String {
         cause = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_trickles_is_too_slow_after_a_window() {
+        let mut pace = Pace::default();
+        let slow = (0..6).position(|_| !pace.add(Duration::from_secs(59), 1));
+        assert_eq!(slow, Some(5));
+    }
+
+    #[test]
+    fn a_source_that_pauses_and_is_fast_on_average_is_fast_enough() {
+        let mut pace = Pace::default();
+        for _ in 0..100 {
+            assert!(pace.add(Duration::from_secs(59), 60 * LOWEST_RATE));
+        }
+    }
+
+    #[test]
+    fn each_window_is_judged_by_itself() {
+        let mut pace = Pace::default();
+        assert!(pace.add(RATE_WINDOW, 1 << 40));
+        assert!(!pace.add(RATE_WINDOW, 1));
+    }
 }

@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::entry::{Declared, Entry};
-use crate::catalogue::{Catalogue, Number, PublishError};
+use crate::catalogue::{Catalogue, Number, PublishError, ReadError as CatalogueError};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::storage::StorageError;
 use fetch::{Fetch, FetchError};
@@ -81,16 +81,23 @@ impl IngestError {
             },
             Self::Mismatch { .. } => FailureReason::DigestMismatch,
             Self::Bundle { source } => match source.as_ref() {
-                ReadError::Invalid { .. } => FailureReason::InvalidBundle,
+                ReadError::Invalid { .. } | ReadError::Sink { source: SinkError::Input { .. } } => {
+                    FailureReason::InvalidBundle
+                }
                 ReadError::Unsupported { .. } => FailureReason::UnsupportedPackagingVersion,
                 ReadError::Sink { source: SinkError::Store { source } } => store_reason(source),
                 ReadError::Input { .. } | ReadError::Sink { .. } => FailureReason::FetchFailed,
             },
             Self::Publish { source } => match source {
                 PublishError::AlreadyDeclared { .. } => FailureReason::AlreadyDeclared,
-                PublishError::Store { source } => store_reason(source),
+                PublishError::Store { source } | PublishError::Read { source: CatalogueError::Store { source } } => {
+                    store_reason(source)
+                }
                 PublishError::Read { .. } => FailureReason::Conflict,
-                PublishError::Entry { .. } | PublishError::Json { .. } => FailureReason::InvalidBundle,
+                PublishError::Cancelled => FailureReason::FetchFailed,
+                PublishError::Entry { .. } | PublishError::Json { .. } | PublishError::TooLarge { .. } => {
+                    FailureReason::InvalidBundle
+                }
             },
             Self::Cancelled | Self::Stopped { .. } => FailureReason::FetchFailed,
         }
@@ -176,10 +183,11 @@ impl Ingest {
         meter.total.store(fetch.total().unwrap_or(0), Ordering::Relaxed);
         let (bundle, sink) = self.receive(fetch, expected, meter, cancelled).await?;
         meter.enter(State::Storing);
-        if cancelled.is_cancelled() {
-            return Err(IngestError::Cancelled);
-        }
-        let entry = self.catalogue.publish(bundle, number, declared).await?;
+        let published = self.catalogue.publish(bundle, number, declared, cancelled).await;
+        let entry = published.map_err(|error| match error {
+            PublishError::Cancelled => IngestError::Cancelled,
+            error => error.into(),
+        })?;
         // Until here the pins protected the blobs; from here on the entry does.
         drop(sink);
         Ok(entry)
@@ -200,13 +208,13 @@ impl Ingest {
         // The sender is gone now, so the thread ends in any case; its pins go with it.
         let (read, sink) = reading.await.map_err(|stopped| IngestError::Stopped { message: stopped.to_string() })?;
         pumped??;
-        if let (Err(ReadError::Invalid { .. } | ReadError::Unsupported { .. }), Some(_)) = (&read, &expected) {
+        let refused = read.as_ref().is_err_and(is_verdict);
+        if refused && expected.is_some() {
             // The reader stopped early. A file with another digest is another file, whatever is in it.
             or_cancelled(cancelled, pump.drain()).await??;
         }
         let found = pump.hasher.finish();
-        let reader_judged = matches!(read, Ok(_) | Err(ReadError::Invalid { .. } | ReadError::Unsupported { .. }));
-        if reader_judged {
+        if refused || read.is_ok() {
             compare(&found, expected)?;
         }
         let bundle = read.map_err(|source| IngestError::Bundle { source: Box::new(source) })?;
@@ -222,6 +230,14 @@ impl Ingest {
         let limits = self.limits;
         spawn_blocking(move || (bundle::stream::read(input, &mut sink, &limits), sink))
     }
+}
+
+/// Whether it is the bundle that is wrong, not the store or the line.
+fn is_verdict(error: &ReadError<SinkError>) -> bool {
+    matches!(
+        error,
+        ReadError::Invalid { .. } | ReadError::Unsupported { .. } | ReadError::Sink { source: SinkError::Input { .. } }
+    )
 }
 
 fn compare(found: &Digest, expected: Option<String>) -> Result<(), IngestError> {
@@ -278,5 +294,25 @@ impl Pump<'_> {
             self.meter.done.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
         Ok(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    fn reason(source: SinkError) -> FailureReason {
+        IngestError::Bundle { source: Box::new(ReadError::Sink { source }) }.reason()
+    }
+
+    #[test]
+    fn broken_content_is_the_bundles_fault_and_a_broken_store_is_not() {
+        let broken = || io::Error::new(io::ErrorKind::InvalidData, "the archive is truncated");
+        assert_eq!(reason(broken().into()), FailureReason::InvalidBundle);
+        let store = StorageError::Io { key: "k".into(), source: broken() };
+        assert_eq!(reason(store.into()), FailureReason::FetchFailed);
+        let full = StorageError::StorageFull { key: "k".into() };
+        assert_eq!(reason(full.into()), FailureReason::StorageFull);
     }
 }

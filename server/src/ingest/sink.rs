@@ -25,8 +25,9 @@ pub enum SinkError {
         /// Why.
         source: StorageError,
     },
-    /// The bundle could not be read further.
-    #[snafu(display("{source}"), context(false))]
+    /// What is packed into the bundle (an archive with layers) could not be read further. A transfer that breaks is told
+    /// by the reader of the bundle instead.
+    #[snafu(display("the bundle's content can't be read: {source}"), context(false))]
     Input {
         /// Why.
         source: io::Error,

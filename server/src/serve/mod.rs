@@ -2,7 +2,10 @@
 
 mod accept;
 mod admin;
+mod files;
+mod greeting;
 mod stall;
+mod taking;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -96,6 +99,7 @@ pub struct Running {
 /// # Errors
 /// [`StartError`], which says what would be right.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    files::raise_limit();
     let (ready, metrics) = (Arc::new(AtomicBool::new(false)), Metrics::default());
     let admin = bind("--admin-listen", config.admin_listen).await?;
     let admin_address = local(&admin, "--admin-listen", config.admin_listen)?;

@@ -3,8 +3,9 @@
 //! One process at a time, by an exclusive lock that says who holds it. Everything is written to `.tmp/`, synced, renamed
 //! to its place, and the folder synced; what a crash left in `.tmp/` goes at the next start.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -15,14 +16,14 @@ use snafu::Snafu;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::file_list::page;
-use super::file_write::{FileBlob, Place, sync_folder};
+use super::file_root::{clear_temporary, make_root, name_holder, take_lock};
+use super::file_write::{FileBlob, Place, make_folders, sync_folder};
 use super::{BlobWriter, ByteRange, Condition, Key, Listing, Page, Reading, Result, Storage, StorageError, Version};
 use crate::digest::Algorithm;
 
 /// Bytes that one step of a read takes from the file.
 const CHUNK: u64 = 256 * 1024;
 
-const LOCK: &str = ".lock";
 pub(super) const TEMPORARY: &str = ".tmp";
 
 /// Why the folder can't be used.
@@ -60,6 +61,9 @@ pub(super) struct Inner {
     pub(super) root: PathBuf,
     /// Held for reading while a file is put in its place, for writing while empty folders are removed.
     pub(super) folders: RwLock<()>,
+    /// Folders whose name is known to be durable in their parent, and so on up to the root. That a folder is there says
+    /// nothing: another thread, or a process that was killed, may have made it and not have synced it yet.
+    pub(super) synced: Mutex<HashSet<PathBuf>>,
     /// Makes check and rename of a conditional write one step.
     conditions: Mutex<()>,
     /// The lock lasts as long as this file is open.
@@ -73,16 +77,21 @@ impl FileStorage {
     /// A folder that another process uses, or that can't be written.
     pub fn open(root: &Path) -> Result<Self, OpenError> {
         let unusable = |source| OpenError::Unusable { root: root.to_owned(), source };
-        fs::create_dir_all(root).map_err(unusable)?;
-        let lock = take_lock(root)?;
-        let temporary = root.join(TEMPORARY);
-        match fs::remove_dir_all(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(error)),
-            _ => {}
-        }
-        fs::create_dir(&temporary).map_err(unusable)?;
+        make_root(root).map_err(unusable)?;
+        let mut lock = take_lock(root)?;
+        clear_temporary(&root.join(TEMPORARY)).map_err(unusable)?;
         sync_folder(root).map_err(unusable)?;
-        let inner = Inner { root: root.to_owned(), folders: RwLock::new(()), conditions: Mutex::new(()), _lock: lock };
+        // The lock holds whatever is written in it, and a full disk must not keep the server from starting.
+        if let Err(error) = name_holder(&mut lock) {
+            tracing::warn!(%error, "the lock file of the store doesn't say who holds it");
+        }
+        let inner = Inner {
+            root: root.to_owned(),
+            folders: RwLock::new(()),
+            synced: Mutex::default(),
+            conditions: Mutex::new(()),
+            _lock: lock,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -104,35 +113,6 @@ pub(super) async fn blocking<T: Send + 'static>(
         Ok(done) => done,
         Err(stopped) => Err(StorageError::Io { key: key.to_owned(), source: io::Error::other(stopped) }),
     }
-}
-
-fn take_lock(root: &Path) -> Result<File, OpenError> {
-    let unusable = |source| OpenError::Unusable { root: root.to_owned(), source };
-    let mut lock = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(root.join(LOCK))
-        .map_err(unusable)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = lock.read_to_string(&mut holder);
-            let holder = match holder.trim() {
-                "" => "another process".to_owned(),
-                known => known.to_owned(),
-            };
-            return Err(OpenError::InUse { root: root.to_owned(), holder });
-        }
-        Err(TryLockError::Error(error)) => return Err(unusable(error)),
-    }
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let text = format!("process {} on host {}\n", std::process::id(), host.trim());
-    lock.set_len(0).map_err(unusable)?;
-    lock.write_all(text.as_bytes()).map_err(unusable)?;
-    Ok(lock)
 }
 
 impl Inner {
@@ -191,12 +171,31 @@ impl Inner {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
         }
-        // Folders that became empty go too; the last one that stays is the one to sync.
+        self.leave(&path)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (path, target) = (self.path(from), self.path(to));
+        let folder = target.parent().unwrap_or(&self.root);
+        let _alone = self.folders.write().unwrap_or_else(PoisonError::into_inner);
+        make_folders(self, folder)?;
+        match fs::rename(&path, &target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        }
+        sync_folder(folder)?;
+        self.leave(&path)
+    }
+
+    /// Makes it durable that a file has gone. Folders that became empty go too; the last one that stays is synced.
+    fn leave(&self, path: &Path) -> io::Result<()> {
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         let mut folder = path.parent();
         while let Some(empty) = folder.filter(|f| *f != self.root) {
             if fs::remove_dir(empty).is_err() {
                 break;
             }
+            synced.remove(empty);
             folder = empty.parent();
         }
         folder.map_or(Ok(()), sync_folder)
@@ -260,6 +259,13 @@ impl Storage for FileStorage {
             page(&inner.root, &listing).map_err(|error| StorageError::from_io(&prefix, error))
         })
         .boxed()
+    }
+
+    fn rename<'a>(&'a self, from: &'a Key, to: &'a Key) -> BoxFuture<'a, Result<()>> {
+        let (name, target) = (from.to_string(), to.to_string());
+        let work =
+            move |inner: &Inner| inner.rename(&name, &target).map_err(|error| StorageError::from_io(&name, error));
+        self.run(from.as_str(), work).boxed()
     }
 
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<()>> {

@@ -1,5 +1,6 @@
 //! Durable writes: to a temporary file, sync, rename, sync of every folder that changed.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -54,25 +55,31 @@ impl Place {
         let target = inner.path(key);
         let folder = target.parent().unwrap_or(&inner.root).to_owned();
         let _present = inner.folders.read().unwrap_or_else(PoisonError::into_inner);
-        make_folders(&inner.root, &folder)?;
+        make_folders(inner, &folder)?;
         fs::rename(&self.path, &target)?;
         self.renamed = true;
         sync_folder(&folder)
     }
 }
 
-/// Makes a folder and what leads to it, each name synced in its parent.
-fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
-    if folder.is_dir() || folder == root {
+/// Makes a folder and what leads to it, each name synced in its parent. One thread at a time: who finds a folder that
+/// another one has made must not go on before its name is durable.
+pub(super) fn make_folders(inner: &Inner, folder: &Path) -> io::Result<()> {
+    let mut synced = inner.synced.lock().unwrap_or_else(PoisonError::into_inner);
+    make_synced(&inner.root, folder, &mut synced)
+}
+
+fn make_synced(root: &Path, folder: &Path, synced: &mut HashSet<PathBuf>) -> io::Result<()> {
+    if folder == root || synced.contains(folder) && folder.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = folder.parent() {
-        make_folders(root, parent)?;
-        match fs::create_dir(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => sync_folder(parent)?,
-        }
+    let Some(parent) = folder.parent() else { return Ok(()) };
+    make_synced(root, parent, synced)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => sync_folder(parent)?,
     }
+    synced.insert(folder.to_owned());
     Ok(())
 }
 
@@ -166,5 +173,31 @@ impl FinishedBlob for FinishedFileBlob {
             blocking(&key, work).await
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_there_already_counts_only_once_it_was_synced_up_to_the_root() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("a/b");
+        // As a process leaves it that was killed before it could sync.
+        fs::create_dir_all(&folder).unwrap();
+        let mut synced = HashSet::new();
+        make_synced(root.path(), &folder, &mut synced).unwrap();
+        assert_eq!(synced, HashSet::from([root.path().join("a"), folder]));
+    }
+
+    #[test]
+    fn a_folder_that_has_gone_since_it_was_synced_is_made_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, mut synced) = (root.path().join("a/b"), HashSet::new());
+        make_synced(root.path(), &folder, &mut synced).unwrap();
+        fs::remove_dir_all(root.path().join("a")).unwrap();
+        make_synced(root.path(), &folder, &mut synced).unwrap();
+        assert!(folder.is_dir());
     }
 }

@@ -6,6 +6,7 @@
 //! repositories/<name>/_blobs/<alg>/<hex>           link: this repository serves that blob
 //! repositories/<name>/_tags/<tag>                  what a tag points at; conditional writes
 //! packages/<coordinate code>/<releaseVersion>.json written last, it makes a package visible
+//! quarantine/<key>                                 what was found broken, under the key that it had
 //! ```
 //! No part of a repository's name starts with `_`.
 
@@ -20,6 +21,8 @@ pub const BLOBS: &str = "blobs/";
 pub const REPOSITORIES: &str = "repositories/";
 /// Prefix of all package entries.
 pub const PACKAGES: &str = "packages/";
+/// Prefix of what was found broken.
+pub const QUARANTINE: &str = "quarantine/";
 
 const MANIFESTS: &str = "_manifests";
 const BLOB_LINKS: &str = "_blobs";
@@ -89,6 +92,18 @@ pub fn entry(code: &CoordinateCode, release_version: u64) -> Key {
 #[must_use]
 pub fn entries(code: &CoordinateCode) -> String {
     format!("{PACKAGES}{code}/")
+}
+
+/// Where a broken object goes.
+#[must_use]
+pub fn quarantined(key: &Key) -> Key {
+    Key(format!("{QUARANTINE}{key}"))
+}
+
+/// Prefix of the broken entries of one coordinate.
+#[must_use]
+pub fn quarantined_entries(code: &CoordinateCode) -> String {
+    format!("{QUARANTINE}{}", entries(code))
 }
 
 /// What a key stands for.

@@ -122,6 +122,14 @@ impl Storage for MemoryStorage {
         ready(Ok(self.page(&listing))).boxed()
     }
 
+    fn rename<'a>(&'a self, from: &'a Key, to: &'a Key) -> BoxFuture<'a, Result<()>> {
+        let mut objects = self.objects();
+        if let Some(bytes) = objects.remove(from.as_str()) {
+            objects.insert(to.to_string(), bytes);
+        }
+        ready(Ok(())).boxed()
+    }
+
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<()>> {
         self.objects().remove(key.as_str());
         ready(Ok(())).boxed()

@@ -5,6 +5,7 @@
 
 pub mod file;
 mod file_list;
+mod file_root;
 mod file_write;
 pub mod keys;
 pub mod memory;
@@ -239,6 +240,10 @@ pub trait Storage: Send + Sync + 'static {
 
     /// One page of keys.
     fn list<'a>(&'a self, listing: Listing<'a>) -> BoxFuture<'a, Result<Page>>;
+
+    /// Moves a small object to another key, over what is there; durable once this has returned. The object isn't read, so
+    /// that one that can't be read moves too. That it isn't there is no error.
+    fn rename<'a>(&'a self, from: &'a Key, to: &'a Key) -> BoxFuture<'a, Result<()>>;
 
     /// Removes an object; that it isn't there is no error.
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<()>>;

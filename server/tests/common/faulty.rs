@@ -10,6 +10,7 @@ use server::digest::{Algorithm, Digest};
 use server::storage::{
     BlobWriter, ByteRange, Condition, FinishedBlob, Key, Listing, Page, Reading, Result, Storage, StorageError, Version,
 };
+use tokio::sync::Semaphore;
 
 /// When it fails.
 #[derive(Clone, Copy, Debug)]
@@ -53,11 +54,18 @@ impl Faults {
 pub struct Faulty {
     inner: Arc<dyn Storage>,
     faults: Faults,
+    /// Writes under that prefix wait for a permit.
+    gate: Option<(&'static str, Arc<Semaphore>)>,
 }
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Storage>, when: When) -> Self {
-        Self { inner, faults: Faults { when, calls: Arc::default() } }
+        Self { inner, faults: Faults { when, calls: Arc::default() }, gate: None }
+    }
+
+    /// Never fails, but lets no write under the prefix through without a permit.
+    pub fn gated(inner: Arc<dyn Storage>, prefix: &'static str, gate: Arc<Semaphore>) -> Self {
+        Self { gate: Some((prefix, gate)), ..Self::new(inner, When::From(usize::MAX)) }
     }
 
     /// Calls so far.
@@ -94,6 +102,11 @@ impl Storage for Faulty {
     fn put<'a>(&'a self, key: &'a Key, bytes: Bytes, condition: Condition) -> BoxFuture<'a, Result<Version>> {
         async move {
             self.faults.check_room()?;
+            if let Some((prefix, gate)) = &self.gate
+                && key.as_str().starts_with(prefix)
+            {
+                gate.acquire().await.unwrap().forget();
+            }
             self.inner.put(key, bytes, condition).await
         }
         .boxed()
@@ -112,6 +125,14 @@ impl Storage for Faulty {
         async move {
             self.faults.check()?;
             self.inner.list(listing).await
+        }
+        .boxed()
+    }
+
+    fn rename<'a>(&'a self, from: &'a Key, to: &'a Key) -> BoxFuture<'a, Result<()>> {
+        async move {
+            self.faults.check()?;
+            self.inner.rename(from, to).await
         }
         .boxed()
     }
