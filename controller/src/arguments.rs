@@ -5,6 +5,8 @@ use std::path::Path;
 use clap::{Parser, ValueEnum};
 use snafu::{OptionExt, Snafu};
 
+use crate::trust::agents::Agents;
+
 /// Command line of `package-registry-controller`. Every flag is an environment variable, too.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "package-registry-controller", version, about = "Drives package registries on Kubernetes")]
@@ -18,9 +20,9 @@ pub struct Arguments {
     /// Namespace of the node trust agents [default: <namespace>-node-trust]
     #[arg(long, env = "PACKAGE_REGISTRY_NODE_TRUST_NAMESPACE")]
     pub node_trust_namespace: Option<String>,
-    /// Image with the server, the controller and the node trust agent
+    /// Image with the server, the controller and the node trust agent [default: that of this pod]
     #[arg(long, env = "PACKAGE_REGISTRY_IMAGE")]
-    pub image: String,
+    pub image: Option<String>,
     /// When nodes pull that image
     #[arg(long, env = "PACKAGE_REGISTRY_IMAGE_PULL_POLICY", default_value = "IfNotPresent",
           value_parser = ["Always", "IfNotPresent", "Never"])]
@@ -37,6 +39,9 @@ pub struct Arguments {
     /// Folder on the nodes with containerd's configuration
     #[arg(long, env = "PACKAGE_REGISTRY_CONTAINERD_CONFIG_DIR", default_value = "/etc/containerd")]
     pub containerd_config_dir: String,
+    /// How the agents on the nodes are run
+    #[command(flatten)]
+    pub agents: Agents,
     /// Address of /metrics, /healthz and /readyz
     #[arg(long, env = "PACKAGE_REGISTRY_ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
     pub admin_listen: std::net::SocketAddr,
@@ -92,6 +97,9 @@ pub enum Error {
     /// No namespace.
     #[snafu(display("the operator's namespace is unknown: set --namespace or the variable POD_NAMESPACE"))]
     NamespaceUnknown,
+    /// No image.
+    #[snafu(display("the image is unknown: set --image, or POD_NAME so that it is read from this pod"))]
+    ImageUnknown,
 }
 
 impl Arguments {
@@ -113,7 +121,7 @@ impl Arguments {
                 .node_trust_namespace
                 .clone()
                 .unwrap_or_else(|| format!("{operator_namespace}-node-trust")),
-            image: self.image.clone(),
+            image: self.image.clone().filter(|image| !image.is_empty()).context(ImageUnknownSnafu)?,
             image_pull_policy: self.image_pull_policy.clone(),
             privileged_namespaces: if privileged.is_empty() { vec![operator_namespace.clone()] } else { privileged },
             cluster_domain: self
@@ -149,6 +157,7 @@ pub fn read_resolv_conf(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trust::agents::Mode;
 
     fn arguments(more: &[&str]) -> Arguments {
         let mut line = vec!["controller", "--image", "registry.test/all:1", "--namespace", "ops"];
@@ -176,6 +185,21 @@ mod tests {
         let text = "nameserver 10.96.0.10\nsearch ops.svc.k8s.example svc.k8s.example k8s.example\noptions ndots:5\n";
         assert_eq!(arguments(&[]).settings(text).unwrap().cluster_domain.as_deref(), Some("k8s.example"));
         assert_eq!(cluster_domain_of("search example.org\n"), None);
+    }
+
+    #[test]
+    fn agents_run_for_an_older_containerd_and_without_docker_unless_told_otherwise() {
+        assert_eq!(arguments(&[]).agents, Agents::default());
+        let told = [
+            "--node-trust-mode=uninstall",
+            "--containerd-default-config-path",
+            "--docker-certs-dir=/etc/docker/certs.d",
+        ];
+        let agents = arguments(&told).agents;
+        assert_eq!(agents.mode, Mode::Uninstall);
+        assert!(agents.containerd_default_config_path);
+        assert_eq!(agents.docker_certs_dir, "/etc/docker/certs.d");
+        assert!(!arguments(&["--containerd-default-config-path=false"]).agents.containerd_default_config_path);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! We own the fields that we set, no others. A live object is right when every field of the desired one has its value there,
 //! and when we own none that the desired one no longer sets (`metadata.managedFields` says which we own). What the API
 //! server fills in by itself, and what others add, is left alone. Lists with merge keys are compared by key, as server-side
-//! apply does; all others as a whole.
+//! apply does; all others as a whole, and so are the maps that it replaces as a whole.
 
 use serde_json::{Map, Value};
 
@@ -80,14 +80,17 @@ fn is_nothing(name: &str, value: &Value) -> bool {
 
 fn missing_in(desired: &Value, live: &Value, path: &mut Path) -> Option<String> {
     match (desired, live) {
-        (Value::Object(wanted), Value::Object(found)) => wanted.iter().find_map(|(name, value)| {
-            path.within(name, |path| match found.get(name) {
-                Some(other) => missing_in(value, other, path),
-                None if is_nothing(name, value) => None,
-                None if is_default(name, value) => None,
-                None => Some(path.text()),
-            })
-        }),
+        (Value::Object(wanted), Value::Object(found)) => {
+            let missing = wanted.iter().find_map(|(name, value)| {
+                path.within(name, |path| match found.get(name) {
+                    Some(other) => missing_in(value, other, path),
+                    None if is_nothing(name, value) => None,
+                    None if is_default(name, value) => None,
+                    None => Some(path.text()),
+                })
+            });
+            missing.or_else(|| added_to(wanted, found, path))
+        }
         (Value::Array(wanted), Value::Array(found)) => missing_in_list(wanted, found, path),
         (Value::String(wanted), Value::String(found)) if path.holds_quantities() => {
             let same = wanted == found
@@ -97,6 +100,20 @@ fn missing_in(desired: &Value, live: &Value, path: &mut Path) -> Option<String> 
         _ => (desired != live && !(is_nothing(path.last(), desired) && is_nothing(path.last(), live)))
             .then(|| path.text()),
     }
+}
+
+/// A key that somebody added to a map that is one value.
+fn added_to(wanted: &Map<String, Value>, found: &Map<String, Value>, path: &mut Path) -> Option<String> {
+    if !is_atomic(path.last()) {
+        return None;
+    }
+    let added = found.keys().find(|name| !wanted.contains_key(*name))?;
+    Some(path.within(added, |path| path.text()))
+}
+
+/// Maps with `x-kubernetes-map-type: atomic`, in which one more key selects something else.
+fn is_atomic(map: &str) -> bool {
+    matches!(map, "selector" | "nodeSelector" | "matchLabels")
 }
 
 /// `false` and `0` in fields that the API server leaves out when they have the zero value.
@@ -316,6 +333,32 @@ mod tests {
         let mut desired = deployment();
         desired["spec"]["template"]["spec"]["volumes"] = json!([]);
         assert!(first_difference(&desired, &live(), MANAGER).unwrap().starts_with("spec.template.spec.volumes"));
+    }
+
+    #[test]
+    fn a_key_that_somebody_added_to_a_selector_is_a_difference() {
+        let desired = json!({"spec": {"selector": {"app": "a"}, "template": {"spec": {"nodeSelector": {}}},
+            "rule": {"matchLabels": {"app": "a"}}}});
+        let mut found = desired.clone();
+        found["metadata"]["managedFields"] = owned(&json!({"f:spec": {"f:selector": {}}}));
+        assert_eq!(first_difference(&desired, &found, MANAGER), None);
+        for map in ["spec.selector", "spec.template.spec.nodeSelector", "spec.rule.matchLabels"] {
+            let mut edited = found.clone();
+            let pointer = format!("/{}", map.replace('.', "/"));
+            edited.pointer_mut(&pointer).unwrap()["x"] = json!("y");
+            assert_eq!(first_difference(&desired, &edited, MANAGER).unwrap(), format!("{map}.x"));
+        }
+    }
+
+    #[test]
+    fn false_and_an_empty_selector_are_what_the_server_leaves_out_and_nothing_else() {
+        let desired = json!({"spec": {"paused": false, "template": {"spec": {"nodeSelector": {}}}}});
+        let mut found = json!({"spec": {"template": {"spec": {}}}});
+        found["metadata"]["managedFields"] =
+            owned(&json!({"f:spec": {"f:paused": {}, "f:template": {"f:spec": {"f:nodeSelector": {}}}}}));
+        assert_eq!(first_difference(&desired, &found, MANAGER), None);
+        found["spec"]["paused"] = json!(true);
+        assert_eq!(first_difference(&desired, &found, MANAGER).unwrap(), "spec.paused");
     }
 
     #[test]

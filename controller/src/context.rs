@@ -10,7 +10,10 @@ use kube::{
 
 use crds::{Package, PackageRegistry};
 
-use crate::{arguments::Settings, backoff::Backoffs, metrics::Metrics, server_client::Servers, token::Tokens};
+use crate::{
+    arguments::Settings, backoff::Backoffs, metrics::Metrics, server_client::Servers, token::Tokens,
+    trust::agents::Agents,
+};
 
 /// The one field manager, and the name that Events carry.
 pub const FIELD_MANAGER: &str = "package-registry-controller";
@@ -39,6 +42,8 @@ pub struct Context {
     pub client: Client,
     /// The operator's settings.
     pub settings: Settings,
+    /// How the agents on the nodes are run.
+    pub agents: Agents,
     /// Publishes Events.
     pub recorder: Recorder,
     /// Counts.
@@ -71,6 +76,7 @@ impl Context {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             settings,
+            agents: Agents::default(),
             metrics,
             backoff: Backoffs::default(),
             packages,
@@ -78,5 +84,11 @@ impl Context {
             servers: Servers::default(),
             tokens: Tokens::default(),
         }
+    }
+
+    /// The same with agents that are run so.
+    #[must_use]
+    pub fn with_agents(self, agents: Agents) -> Self {
+        Self { agents, ..self }
     }
 }

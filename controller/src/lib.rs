@@ -16,6 +16,7 @@ pub mod fence;
 pub mod health;
 pub mod leader;
 pub mod metrics;
+pub mod own_image;
 pub mod package;
 pub mod quantity;
 pub mod rbac;

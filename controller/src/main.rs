@@ -10,7 +10,7 @@ use controller::{
     health::{Admin, Pending, app},
     leader::{Election, Leadership},
     metrics::Metrics,
-    package, registry, watch,
+    own_image, package, registry, watch,
 };
 use kube::{Config, client::ClientBuilder};
 use tokio::{
@@ -54,7 +54,12 @@ fn start_log(format: LogFormat) {
     }
 }
 
-async fn run(arguments: Arguments) -> Result<(), Failure> {
+async fn run(mut arguments: Arguments) -> Result<(), Failure> {
+    if arguments.image.is_none()
+        && let (Some(namespace), Some(pod)) = (&arguments.namespace, &arguments.pod_name)
+    {
+        arguments.image = Some(own_image::read(&kube::Client::try_default().await?, namespace, pod).await?);
+    }
     let settings = arguments.settings(&read_resolv_conf(Path::new("/etc/resolv.conf")))?;
     let shutdown = CancellationToken::new();
     stop_on_signals(shutdown.clone())?;
@@ -75,14 +80,15 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = settings.operator_namespace, "controller starts");
 
     let Some(stores) = watch::begin(&fenced, &admin, &shutdown).await else { return Ok(()) };
-    let context = Arc::new(Context::new(
+    let context = Context::new(
         fenced,
         settings.clone(),
         admin.metrics.clone(),
         arguments.pod_name.clone(),
         stores.packages,
         stores.registries,
-    ));
+    );
+    let context = Arc::new(context.with_agents(arguments.agents.clone()));
     if arguments.leader_election {
         let mut election = Election::new(client, &settings.operator_namespace, identity(&arguments), leadership);
         lead(&mut election, context, &admin, &shutdown, &settings).await?;
@@ -116,10 +122,14 @@ async fn lead(
     let mut controllers = start(&context, shutdown);
     let kept = tokio::select! {
         kept = election.keep(shutdown) => kept,
-        Some(_) = controllers.join_next(), if !shutdown.is_cancelled() => {
-            shutdown.cancel();
-            election.release().await;
-            return Err("a controller ended by itself".into());
+        Some(_) = controllers.join_next() => {
+            // Told to stop, the controllers may be quicker than the election's loop.
+            if !shutdown.is_cancelled() {
+                shutdown.cancel();
+                election.release().await;
+                return Err("a controller ended by itself".into());
+            }
+            true
         }
     };
     if !kept {

@@ -1,4 +1,4 @@
-//! What the operator may do, as a table: `manifests/rbac/controller.yaml`, `leader-election.yaml` and `node-trust.yaml` are
+//! What the operator may do, as a table: `manifests/rbac/controller.yaml`, `own-namespace.yaml` and `node-trust.yaml` are
 //! written from it, so that a right stands beside the code that needs it.
 
 use std::fmt::Write as _;
@@ -29,9 +29,9 @@ pub struct Grant {
 
 /// Namespace of the operator in the manifests; an overlay may change it.
 const OPERATOR: &str = "package-registry-system";
-/// Server-side apply of an object that may not be there needs `create` beside `patch`.
-const APPLY: &[&str] = &["get", "list", "watch", "create", "patch"];
-const APPLY_AND_PRUNE: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+/// Server-side apply of an object that may not be there needs `create` beside `patch`; and some clusters let only who may
+/// delete an object change its owner, which `deletionPolicy` and a repaired child need.
+const APPLY: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 
 /// Everything in the cluster.
 pub const CONTROLLER: Grant = Grant {
@@ -71,7 +71,7 @@ pub const CONTROLLER: Grant = Grant {
             group: "",
             resources: &["services", "serviceaccounts"],
             names: &[],
-            verbs: APPLY_AND_PRUNE,
+            verbs: APPLY,
         },
         Rule {
             why: "Other children; they go with their owner.",
@@ -85,15 +85,9 @@ pub const CONTROLLER: Grant = Grant {
             group: "",
             resources: &["secrets"],
             names: &[],
-            verbs: &["get", "create", "patch"],
+            verbs: &["get", "create", "patch", "delete"],
         },
-        Rule {
-            why: "The serving pods.",
-            group: "apps",
-            resources: &["deployments"],
-            names: &[],
-            verbs: APPLY,
-        },
+        Rule { why: "The serving pods.", group: "apps", resources: &["deployments"], names: &[], verbs: APPLY },
         Rule {
             why: "Why a pod or a claim isn't ready, for the registry's status.",
             group: "",
@@ -120,7 +114,7 @@ pub const CONTROLLER: Grant = Grant {
             group: "rbac.authorization.k8s.io",
             resources: &["clusterrolebindings"],
             names: &[],
-            verbs: APPLY_AND_PRUNE,
+            verbs: APPLY,
         },
         Rule {
             why: "The two roles that it binds, and no others.",
@@ -139,13 +133,20 @@ pub const CONTROLLER: Grant = Grant {
     ],
 };
 
-/// The lease of the leader.
-pub const LEADER_ELECTION: Grant = Grant {
-    name: "package-registry-leader-election",
+/// The operator's own namespace.
+pub const OWN_NAMESPACE: Grant = Grant {
+    name: "package-registry-controller",
     namespace: Some(OPERATOR),
     rules: &[
         Rule {
-            why: "A name can't limit the creation.",
+            why: "Its own pod: serving pods and agents run from the same image.",
+            group: "",
+            resources: &["pods"],
+            names: &[],
+            verbs: &["get"],
+        },
+        Rule {
+            why: "The lease of the leader; a name can't limit its creation.",
             group: "coordination.k8s.io",
             resources: &["leases"],
             names: &[],
@@ -186,7 +187,12 @@ pub fn yaml(grant: &Grant) -> String {
     );
     for rule in grant.rules {
         let group = if rule.group.is_empty() { "\"\"" } else { rule.group };
-        let _ = write!(text, "  # {}\n  - apiGroups: [{group}]\n    resources: [{}]\n", rule.why, rule.resources.join(", "));
+        let _ = write!(
+            text,
+            "  # {}\n  - apiGroups: [{group}]\n    resources: [{}]\n",
+            rule.why,
+            rule.resources.join(", ")
+        );
         if !rule.names.is_empty() {
             let _ = writeln!(text, "    resourceNames: [{}]", rule.names.join(", "));
         }
@@ -207,7 +213,7 @@ mod tests {
 
     #[test]
     fn no_rule_has_a_wildcard_and_secrets_are_never_listed() {
-        for rule in [&CONTROLLER, &LEADER_ELECTION, &NODE_TRUST].into_iter().flat_map(|grant| grant.rules) {
+        for rule in [&CONTROLLER, &OWN_NAMESPACE, &NODE_TRUST].into_iter().flat_map(|grant| grant.rules) {
             let words = rule.resources.iter().chain(rule.verbs).chain(rule.names).chain([&rule.group]);
             assert!(words.into_iter().all(|word| !word.contains('*')), "{}", rule.why);
             let broad = rule.verbs.iter().any(|verb| ["list", "watch"].contains(verb));
@@ -217,9 +223,12 @@ mod tests {
 
     #[test]
     fn a_role_is_written_with_its_namespace_and_its_binding() {
-        let text = yaml(&LEADER_ELECTION);
+        let text = yaml(&OWN_NAMESPACE);
         assert_eq!(text.matches("  namespace: package-registry-system\n").count(), 3);
-        assert!(text.contains("kind: RoleBinding") && text.contains("resourceNames: [package-registry-controller]"), "{text}");
+        assert!(
+            text.contains("kind: RoleBinding") && text.contains("resourceNames: [package-registry-controller]"),
+            "{text}"
+        );
         assert!(yaml(&CONTROLLER).contains("kind: ClusterRoleBinding"));
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use api::{ApiError, Declaration, DeclarationSpec, PackageList, ServerStatus};
+use api::{ApiError, Declaration, DeclarationSpec, PackageList};
 use crds::PackageRegistry;
 use kube::{Client, ResourceExt};
 use reqwest::{Certificate, Method, RequestBuilder, StatusCode, redirect::Policy};
@@ -217,14 +217,6 @@ impl ServerClient<'_> {
     /// When the server can't be asked or refuses.
     pub async fn packages(&self) -> Result<PackageList, Error> {
         Ok(self.send(self.request(Method::GET, "packages")).await?.unwrap_or_default())
-    }
-
-    /// The server's figures.
-    ///
-    /// # Errors
-    /// When the server can't be asked or refuses.
-    pub async fn status(&self) -> Result<ServerStatus, Error> {
-        Ok(self.send(self.request(Method::GET, "status")).await?.unwrap_or_default())
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

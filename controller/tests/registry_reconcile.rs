@@ -7,20 +7,13 @@ use std::{sync::Arc, time::Duration};
 
 use controller::{error::Classified, trust::writer};
 use registry_world::{
-    AGENTS, AUTHORITY, CA_CONFIG_MAP, CLAIM, DEPLOYMENT, REGISTRY, REVIEWER, SERVICE, SERVING, TRUST_LIST, World,
+    ACCOUNT, AGENTS, AUTHORITY, CA_CONFIG_MAP, CLAIM, DEPLOYMENT, PUBLISHER, PUBLISHER_BINDING, REGISTRY, REVIEWER,
+    SERVICE, SERVING, TRUST_LIST, World,
 };
 use serde_json::{Value, json};
 
-const CHILDREN: [&str; 8] = [
-    SERVICE,
-    CLAIM,
-    DEPLOYMENT,
-    AUTHORITY,
-    SERVING,
-    CA_CONFIG_MAP,
-    REVIEWER,
-    "/apis/rbac.authorization.k8s.io/v1/namespaces/demo/rolebindings/registry-publisher",
-];
+const CHILDREN: [&str; 8] =
+    [SERVICE, CLAIM, DEPLOYMENT, AUTHORITY, SERVING, CA_CONFIG_MAP, REVIEWER, PUBLISHER_BINDING];
 
 fn no_trust() -> Value {
     json!({"nodeTrust": {"enabled": false}})
@@ -54,6 +47,11 @@ async fn edited_children_are_repaired_and_only_they_are_written() {
     let edits = [
         (SERVICE, "/spec/ports/0/port", json!(80)),
         (SERVICE, "/spec/selector", json!({"app": "evil"})),
+        (SERVICE, "/spec/selector/x", json!("y")),
+        (SERVICE, "/spec/internalTrafficPolicy", json!("Local")),
+        (SERVICE, "/spec/sessionAffinity", json!("ClientIP")),
+        (DEPLOYMENT, "/spec/template/spec/nodeSelector", json!({"x": "y"})),
+        (DEPLOYMENT, "/spec/paused", json!(true)),
         (CA_CONFIG_MAP, "/data/ca.crt", json!("evil")),
         (DEPLOYMENT, "/spec/template/spec/containers/0/image", json!("evil:1")),
         (DEPLOYMENT, "/spec/replicas", json!(0)),
@@ -203,6 +201,115 @@ async fn a_renamed_service_replaces_the_old_one_and_the_certificate_follows() {
 }
 
 #[tokio::test]
+async fn a_service_renamed_to_one_of_somebody_else_keeps_the_old_one_and_its_address() {
+    const TAKEN: &str = "/api/v1/namespaces/demo/services/images";
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    let before = world.object(SERVICE).unwrap();
+    let foreign = json!({"metadata": {"name": "images", "namespace": "demo", "uid": "foreign"}, "spec": {}});
+    world.put(TAKEN, foreign.clone());
+    world.edit(REGISTRY, "/spec", json!({"nodeTrust": {"enabled": false}, "service": {"name": "images"}}));
+    for _ in 0..2 {
+        assert_eq!(world.pass().await.unwrap_err().reason(), "NameTaken");
+    }
+    assert_eq!(world.object(SERVICE).unwrap(), before);
+    assert_eq!(world.object(TAKEN).unwrap(), foreign);
+
+    world.edit(REGISTRY, "/spec", no_trust());
+    world.settle().await;
+    assert_eq!(world.object(SERVICE).unwrap(), before);
+    assert_eq!(world.object(REGISTRY).unwrap()["status"]["clusterIPs"], before["spec"]["clusterIPs"]);
+}
+
+#[tokio::test]
+async fn a_renamed_account_replaces_the_old_one_once_the_pods_have_it() {
+    const RENAMED: &str = "/api/v1/namespaces/demo/serviceaccounts/server";
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    world.edit(REGISTRY, "/spec", json!({"nodeTrust": {"enabled": false}, "serviceAccount": {"name": "server"}}));
+    world.cluster.lock().unwrap().forbidden.insert(DEPLOYMENT.to_owned());
+    world.pass().await.unwrap_err();
+    assert!(world.object(RENAMED).is_some());
+    assert!(world.object(ACCOUNT).is_some(), "pods still run under the old account");
+
+    world.cluster.lock().unwrap().forbidden.clear();
+    world.settle().await;
+    assert!(world.object(ACCOUNT).is_none());
+    let pod = &world.object(DEPLOYMENT).unwrap()["spec"]["template"]["spec"];
+    assert_eq!(pod["serviceAccountName"], "server");
+}
+
+#[tokio::test]
+async fn an_account_of_somebody_else_gets_neither_pods_nor_rights() {
+    const FOREIGN: &str = "/api/v1/namespaces/demo/serviceaccounts/deployer";
+    let foreign = json!({"metadata": {"name": "deployer", "namespace": "demo", "uid": "foreign"}});
+    let spec = json!({"nodeTrust": {"enabled": false}, "serviceAccount": {"name": "deployer"}});
+    let mut world = World::begin(&spec);
+    world.put(FOREIGN, foreign.clone());
+    world.pass().await.unwrap();
+    assert_eq!(world.pass().await.unwrap_err().reason(), "NameTaken");
+    for child in [DEPLOYMENT, REVIEWER] {
+        assert!(world.object(child).is_none(), "{child}");
+    }
+    for child in [SERVICE, CLAIM, SERVING, PUBLISHER_BINDING] {
+        assert!(world.object(child).is_some(), "{child} needs no account of the pods");
+    }
+    assert_eq!(world.object(FOREIGN).unwrap(), foreign);
+    let (_, reason, message) = world.condition("ServingReady");
+    assert_eq!(reason, "NameTaken");
+    assert!(message.contains("ServiceAccount deployer"), "{message}");
+
+    world.remove(FOREIGN);
+    world.settle().await;
+    assert!(world.object(DEPLOYMENT).is_some());
+    assert_eq!(world.object(REVIEWER).unwrap()["subjects"][0]["name"], "deployer");
+}
+
+#[tokio::test]
+async fn a_running_registry_that_names_an_account_of_somebody_else_runs_on_as_it_was() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    world.start();
+    world.pass().await.unwrap();
+    let before = [DEPLOYMENT, REVIEWER, ACCOUNT].map(|child| world.object(child));
+    world.put(
+        "/api/v1/namespaces/demo/serviceaccounts/deployer",
+        json!({"metadata": {"name": "deployer", "namespace": "demo", "uid": "foreign"}}),
+    );
+    world.edit(REGISTRY, "/spec", json!({"nodeTrust": {"enabled": false}, "serviceAccount": {"name": "deployer"}}));
+    assert_eq!(world.pass().await.unwrap_err().reason(), "NameTaken");
+    assert_eq!([DEPLOYMENT, REVIEWER, ACCOUNT].map(|child| world.object(child)), before);
+    assert_eq!(world.object(REGISTRY).unwrap()["status"]["instances"]["ready"], 1);
+}
+
+#[tokio::test]
+async fn an_account_of_somebody_else_does_not_get_the_right_to_publish() {
+    let mut world = World::begin(&no_trust());
+    world.put(PUBLISHER, json!({"metadata": {"name": "registry-publisher", "namespace": "demo", "uid": "foreign"}}));
+    world.pass().await.unwrap();
+    assert_eq!(world.pass().await.unwrap_err().reason(), "NameTaken");
+    assert!(world.object(PUBLISHER_BINDING).is_none());
+    for child in [DEPLOYMENT, REVIEWER] {
+        assert!(world.object(child).is_some(), "{child}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_the_server_would_not_take_never_reaches_a_running_registry() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    let before = world.object(DEPLOYMENT);
+    world.edit(
+        REGISTRY,
+        "/spec",
+        json!({"nodeTrust": {"enabled": false}, "packages": {"sources": {"allowedHosts": ["a:99999"]}}}),
+    );
+    assert_eq!(world.pass().await.unwrap_err().reason(), "InvalidSpec");
+    assert_eq!(world.object(DEPLOYMENT), before);
+    assert!(world.condition("Ready").2.contains("spec.packages.sources.allowedHosts: \"a:99999\""));
+}
+
+#[tokio::test]
 async fn a_suspended_registry_is_not_repaired_and_says_so() {
     let mut world = World::begin(&no_trust());
     world.settle().await;
@@ -243,8 +350,8 @@ async fn a_registry_of_the_same_name_adopts_volume_and_authority() {
     for path in CHILDREN.into_iter().filter(|path| ![CLAIM, AUTHORITY].contains(path)) {
         world.remove(path);
     }
-    for account in ["registry", "registry-publisher"] {
-        world.remove(&format!("/api/v1/namespaces/demo/serviceaccounts/{account}"));
+    for account in [ACCOUNT, PUBLISHER] {
+        world.remove(account);
     }
     let mut next = world.object(REGISTRY).unwrap();
     next["metadata"] = json!({"name": "registry", "namespace": "demo", "uid": "second-uid", "generation": 1});

@@ -447,6 +447,9 @@ pub struct NodesStatus {
     pub desired: i32,
     /// The same for people: `11/12`.
     pub summary: String,
+    /// When nodes first trusted the registry so that it could be Ready (RFC 3339); never changed afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_since: Option<String>,
 }
 
 /// Package objects.

@@ -28,9 +28,6 @@ const SHORT_PAUSE: Duration = Duration::from_millis(500);
 const LONGER_PAUSE: Duration = Duration::from_secs(2);
 const PATIENCE: u32 = 60;
 
-/// Where docker has its trust folder.
-const DOCKER_DIR: &str = "/etc/docker/certs.d";
-
 /// What the last pass found, and when it ended.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -161,7 +158,7 @@ impl Agent {
     fn write(&self, containerd: &[WantedFolder], docker: &[WantedFolder]) -> Vec<Problem> {
         let mut problems = converge(&self.settings.certs_dir, &self.settings.host_certs_dir, containerd);
         if let Some(dir) = &self.settings.docker_certs_dir {
-            problems.extend(converge(dir, DOCKER_DIR, docker));
+            problems.extend(converge(dir, &self.settings.host_docker_certs_dir, docker));
         }
         problems
     }

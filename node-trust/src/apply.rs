@@ -31,7 +31,8 @@ pub fn apply(trust_dir: BorrowedFd<'_>, action: &Action) -> Result<(), ApplyErro
 fn attempt(trust_dir: BorrowedFd<'_>, action: &Action) -> std::io::Result<()> {
     match action {
         Action::MakeFolder { folder } => {
-            mkdirat(trust_dir, folder, Mode::from_raw_mode(FOLDER_MODE))?;
+            // One that is there was left by a crash, and stayed since somebody put something in.
+            tolerate(mkdirat(trust_dir, folder, Mode::from_raw_mode(FOLDER_MODE)), Errno::EXIST)?;
             fix_mode(trust_dir, folder) // whatever the umask made of it
         }
         Action::FixMode { folder } => fix_mode(trust_dir, folder),

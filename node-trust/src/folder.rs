@@ -86,7 +86,7 @@ pub enum ObservedFolder {
     Empty,
     /// Somebody else's.
     Foreign(Foreign),
-    /// One with our marker.
+    /// One with our marker, or with a hosts.toml that begins as ours do.
     Own(OwnFolder),
 }
 
@@ -95,7 +95,7 @@ pub enum ObservedFolder {
 pub enum Foreign {
     /// A file or a symbolic link.
     NotAFolder,
-    /// It has no marker.
+    /// It has no marker, nor a hosts.toml that begins as ours do.
     Unmarked,
     /// Its marker is of this later format.
     LaterFormat(u32),
@@ -103,7 +103,7 @@ pub enum Foreign {
     Unreadable(String),
 }
 
-/// A folder with our marker.
+/// A folder of ours.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct OwnFolder {
     /// Our files; without content where it has to be written anew in any case: unreadable, of a wrong mode, too large, or

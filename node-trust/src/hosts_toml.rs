@@ -19,7 +19,8 @@ pub struct Route<'a> {
     pub ca_file: &'a str,
 }
 
-const HEADER: &str = "# Written by the Package Registry's node trust agent; changes are undone.\n";
+/// First line of every file of ours: it tells whose a folder is whose marker is gone.
+pub const HEADER: &str = "# Written by the Package Registry's node trust agent; changes are undone.\n";
 const CAPABILITIES: &str = "capabilities = [\"pull\", \"resolve\"]\n";
 
 /// For a host name of the registry's own.

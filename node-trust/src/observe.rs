@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat
 use rustix::io::{Errno, Result};
 
 use crate::folder::{FILE_MODE, FOLDER_MODE, Foreign, Observed, ObservedFolder, OwnFile, OwnFolder, TEMPORARY_PREFIX};
+use crate::hosts_toml;
 use crate::marker;
 
 /// Larger files aren't read: ours are smaller, a ConfigMap being 1 MiB at most.
@@ -90,6 +91,8 @@ fn look_into(folder: BorrowedFd<'_>) -> Result<ObservedFolder> {
     }
     match statat(folder, OwnFile::Marker.name(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if is_plain(&stat) => {}
+        // Somebody has deleted the marker alone.
+        Err(Errno::NOENT) if has_our_header(folder) => {}
         Ok(_) | Err(Errno::NOENT) => return Ok(ObservedFolder::Foreign(Foreign::Unmarked)),
         Err(error) => return Err(error),
     }
@@ -107,6 +110,11 @@ fn look_into(folder: BorrowedFd<'_>) -> Result<ObservedFolder> {
         Some(format) => ObservedFolder::Foreign(Foreign::LaterFormat(format)),
         None => ObservedFolder::Own(own),
     })
+}
+
+/// Whether there is a hosts.toml that begins as ours do.
+fn has_our_header(folder: BorrowedFd<'_>) -> bool {
+    read(folder, OwnFile::HostsToml.name()).is_some_and(|text| text.starts_with(hosts_toml::HEADER.as_bytes()))
 }
 
 /// A file's content if it is as we would have written it in all but the content.

@@ -10,7 +10,7 @@ use crate::report::{Problem, Reason};
 /// runtime never sees a hosts.toml whose CA isn't there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
-    /// Makes a folder.
+    /// Makes a folder, or takes the one that is there.
     MakeFolder {
         /// Its name.
         folder: String,
@@ -151,14 +151,15 @@ fn repair(wanted: &WantedFolder, own: &OwnFolder) -> Vec<Action> {
 }
 
 /// hosts.toml goes first, so that the runtime never looks for a CA that is gone. The marker stays until nothing of ours is
-/// left under a runtime's eyes; somebody else's files keep the folder.
+/// left under a runtime's eyes, and is written anew where somebody deleted it: without it nothing would tell after a crash
+/// whose the rest is. Somebody else's files keep the folder.
 fn remove(name: &str, own: &OwnFolder) -> Vec<Action> {
-    let mut actions: Vec<Action> = [OwnFile::HostsToml, OwnFile::Ca]
-        .into_iter()
-        .filter(|file| own.files.contains_key(file))
-        .map(|file| remove_file(name, file.name()))
-        .collect();
-    actions.extend(own.temporary.iter().map(|file| remove_file(name, file)));
+    let mut actions: Vec<Action> = own.temporary.iter().map(|file| remove_file(name, file)).collect();
+    if !own.files.contains_key(&OwnFile::Marker) {
+        actions.extend(write(name, OwnFile::Marker, Vec::new()));
+    }
+    let ours = [OwnFile::HostsToml, OwnFile::Ca].into_iter().filter(|file| own.files.contains_key(file));
+    actions.extend(ours.map(|file| remove_file(name, file.name())));
     if own.has_others {
         actions.push(remove_file(name, OwnFile::Marker.name()));
     } else {
@@ -187,7 +188,7 @@ fn refusal(path: &str, foreign: &Foreign) -> String {
     let marker = OwnFile::Marker.name();
     let why = match foreign {
         Foreign::NotAFolder => "isn't a folder".to_owned(),
-        Foreign::Unmarked => format!("has no file {marker}, so somebody else made it"),
+        Foreign::Unmarked => format!("has neither a file {marker} nor a hosts.toml of ours, so somebody else made it"),
         Foreign::LaterFormat(format) => {
             format!("was written by a later version of this agent (format {format})")
         }

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 /// What containerd from 2.2 on reads when `config_path` isn't set. Files of version 4, which no earlier containerd takes,
 /// tell by themselves that it holds.
-const DEFAULT_SINCE_2_2: &str = "/etc/containerd/certs.d:/etc/docker/certs.d";
+pub const DEFAULT_SINCE_2_2: &str = "/etc/containerd/certs.d:/etc/docker/certs.d";
 
 const SECTIONS: [&str; 3] = ["cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images"];
 

@@ -64,6 +64,14 @@ pub struct Settings {
     /// docker's trust folder, as the agent sees it; without it nothing is done for docker.
     #[arg(long, global = true, env = "PACKAGE_REGISTRY_NODE_TRUST_DOCKER_CERTS_DIR")]
     pub docker_certs_dir: Option<PathBuf>,
+    /// The same folder as docker sees it.
+    #[arg(
+        long,
+        global = true,
+        env = "PACKAGE_REGISTRY_NODE_TRUST_HOST_DOCKER_CERTS_DIR",
+        default_value = "/etc/docker/certs.d"
+    )]
+    pub host_docker_certs_dir: String,
     /// containerd's configuration file, as the agent sees it; without it the runtime's configuration isn't checked.
     #[arg(long, global = true, env = "PACKAGE_REGISTRY_NODE_TRUST_RUNTIME_CONFIG")]
     pub runtime_config: Option<PathBuf>,

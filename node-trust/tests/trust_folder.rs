@@ -11,6 +11,7 @@ use node_trust::agent::converge;
 use node_trust::apply::apply;
 use node_trust::entries::Owner;
 use node_trust::folder::WantedFolder;
+use node_trust::hosts_toml::HEADER;
 use node_trust::observe::{observe, open_trust_dir};
 use node_trust::plan::{Action, plan};
 use node_trust::report::{Problem, Reason};
@@ -121,6 +122,75 @@ fn folders_of_somebody_else_are_named_and_stay_as_they_are() {
     assert_eq!(tree(dir.path()), before);
     assert_eq!(run(&dir, &[]), []);
     assert_eq!(tree(dir.path()), before);
+    assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+}
+
+/// As the agent really writes it: with our first line in hosts.toml.
+fn headed(host: &str, version: &str) -> WantedFolder {
+    WantedFolder { hosts_toml: Some(format!("{HEADER}server = {version:?}")), ..wanted(host, version) }
+}
+
+#[test]
+fn a_folder_whose_marker_was_deleted_is_still_ours() {
+    for others in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        run(&dir, &[headed(HOST, "1")]);
+        let marker = dir.path().join(HOST).join(".package-registry");
+        let right = tree(dir.path());
+        fs::remove_file(&marker).unwrap();
+        assert_eq!(run(&dir, &[headed(HOST, "1")]), []);
+        assert_eq!(tree(dir.path()), right);
+
+        fs::remove_file(&marker).unwrap();
+        if others {
+            fs::write(dir.path().join(HOST).join("client.cert"), "theirs").unwrap();
+        }
+        assert_eq!(run(&dir, &[]), []);
+        let left = if others { vec![format!("{HOST}/"), format!("{HOST}/client.cert")] } else { Vec::new() };
+        assert_eq!(names(&dir), left);
+    }
+}
+
+#[test]
+fn a_crash_while_a_folder_without_marker_is_removed_is_completed() {
+    let mut count = 0;
+    loop {
+        let dir = tempfile::tempdir().unwrap();
+        run(&dir, &[headed(HOST, "1")]);
+        fs::remove_file(dir.path().join(HOST).join(".package-registry")).unwrap();
+        let more = crash_after(count, dir.path(), &[]);
+        assert_no_hosts_toml_without_its_ca(dir.path());
+        assert_eq!(run(&dir, &[]), [], "crash after {count}");
+        assert_eq!(names(&dir), Vec::<String>::new(), "crash after {count}");
+        if !more {
+            break;
+        }
+        count += 1;
+    }
+    assert!(count >= 6, "too few moments to crash at: {count}");
+}
+
+#[test]
+fn a_half_made_folder_that_somebody_put_a_file_in_does_not_stop_the_next_attempt() {
+    let dir = tempfile::tempdir().unwrap();
+    let leftover = dir.path().join(format!(".package-registry-new.{HOST}"));
+    fs::create_dir(&leftover).unwrap();
+    fs::write(leftover.join("theirs"), "theirs").unwrap();
+    fs::write(leftover.join("ca.crt"), "half").unwrap();
+    assert_eq!(run(&dir, &[wanted(HOST, "1")]), []);
+    let found = tree(dir.path());
+    assert_eq!(found[&format!("{HOST}/ca.crt")], "644 CA 1");
+    assert!(found.contains_key(&format!("{HOST}/theirs")));
+    assert_eq!(run(&dir, &[wanted(HOST, "1")]), []);
+    assert_eq!(tree(dir.path()), found);
+}
+
+#[test]
+fn a_link_where_a_folder_is_to_be_made_is_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = tempfile::tempdir().unwrap();
+    symlink(target.path(), dir.path().join(format!(".package-registry-new.{HOST}"))).unwrap();
+    assert_eq!(run(&dir, &[wanted(HOST, "1")])[0].reason, Reason::WriteFailed);
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
 }
 

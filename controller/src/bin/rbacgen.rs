@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(&root).join("manifests/rbac");
     let files = [
         ("controller.yaml", &rbac::CONTROLLER),
-        ("leader-election.yaml", &rbac::LEADER_ELECTION),
+        ("own-namespace.yaml", &rbac::OWN_NAMESPACE),
         ("node-trust.yaml", &rbac::NODE_TRUST),
     ];
     for (name, grant) in files {

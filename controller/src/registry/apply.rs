@@ -14,13 +14,14 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, Resource};
 use serde::{Serialize, de::DeserializeOwned};
+use snafu::ResultExt;
 
 use super::{
     build::{self, labels},
     dereference::Live,
     validate::Validated,
 };
-use crate::apply::{self, Applied, Error};
+use crate::apply::{self, Applied, CallSnafu, Error};
 
 /// What became of a child.
 pub type Outcome<K> = Result<K, Error>;
@@ -36,35 +37,53 @@ pub struct Foundations {
     pub identity: Outcome<()>,
 }
 
-/// Applies the foundations, all at once: none needs another.
+/// Which accounts are known to be the registry's own. No other child may name one that isn't: whoever may create a registry
+/// could run an image under any account of the namespace, or give it rights.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnAccounts {
+    /// That of the serving pods.
+    pub server: bool,
+    /// That for publishing.
+    pub publisher: bool,
+}
+
+/// Applies the foundations, all at once: none needs another. What the accounts may do comes after them: [`rights`].
 pub async fn foundations(
     client: &Client,
     registry: &Validated,
     live: &mut Live,
     desired: build::Foundations,
-) -> Foundations {
+) -> (Foundations, OwnAccounts) {
     let namespace = registry.namespace.as_str();
-    let build::Foundations {
-        claim,
-        service,
-        service_anywhere,
-        service_account,
-        publisher,
-        publisher_binding,
-        reviewer_binding,
-    } = desired;
-    let reviewer_bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
+    let build::Foundations { claim, service, service_anywhere, service_account, publisher } = desired;
     let claims = api::<PersistentVolumeClaim>(client, namespace);
-    let (claim, service, account, publisher, binding, reviewer) = tokio::join!(
+    let (claim, service, account, publisher) = tokio::join!(
         Box::pin(apply::apply_read(&claims, &claim, live.claim.take())),
         Box::pin(apply_service(client, namespace, service, service_anywhere)),
         one(api::<ServiceAccount>(client, namespace), service_account),
         one(api::<ServiceAccount>(client, namespace), publisher),
-        one(api::<RoleBinding>(client, namespace), publisher_binding),
-        one(reviewer_bindings, reviewer_binding),
     );
-    let identity = account.and(publisher).and(binding.map(|_| ()).and(reviewer.map(|_| ())));
-    Foundations { claim: claim.map(object), service, identity }
+    let own = OwnAccounts { server: account.is_ok(), publisher: publisher.is_ok() };
+    let identity = account.and(publisher).map(|_| ());
+    (Foundations { claim: claim.map(object), service, identity }, own)
+}
+
+/// Applies what the accounts may do; nothing for an account that isn't the registry's own.
+///
+/// # Errors
+/// The first that fails.
+pub async fn rights(client: &Client, registry: &Validated, own: OwnAccounts, desired: build::Rights) -> Outcome<()> {
+    let build::Rights { publisher_binding, reviewer_binding } = desired;
+    let reviewer_bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
+    let (publisher, reviewer) = tokio::join!(
+        wanted(own.publisher, one(api::<RoleBinding>(client, &registry.namespace), publisher_binding)),
+        wanted(own.server, one(reviewer_bindings, reviewer_binding)),
+    );
+    publisher.and(reviewer)
+}
+
+async fn wanted<K>(is_wanted: bool, applied: BoxFuture<'static, Outcome<K>>) -> Outcome<()> {
+    if is_wanted { applied.await.map(drop) } else { Ok(()) }
 }
 
 /// Applies the certificates. The authorities first: a certificate of one that isn't kept would be of no use.
@@ -88,30 +107,54 @@ pub async fn certificates(
     Ok(())
 }
 
-/// Applies the Deployment.
+/// Applies the Deployment. While its pods' account isn't the registry's own, it is only read: what runs goes on as it is.
 ///
 /// # Errors
 /// When it can't be.
-pub async fn deployment(client: &Client, registry: &Validated, desired: Deployment) -> Outcome<Deployment> {
-    one(api(client, &registry.namespace), desired).await
+pub async fn deployment(
+    client: &Client,
+    registry: &Validated,
+    own: OwnAccounts,
+    desired: Deployment,
+) -> Outcome<Deployment> {
+    let deployments: Api<Deployment> = api(client, &registry.namespace);
+    if own.server {
+        return one(deployments, desired).await;
+    }
+    let name = registry.names.registry();
+    deployments.get(name).await.context(CallSnafu { verb: "read", kind: "Deployment", name })
 }
 
-/// Deletes children that an earlier spec named otherwise. Only these two kinds have names that the spec chooses.
+/// Deletes children that an earlier spec named otherwise. Only these two kinds have names that the spec chooses. An old one
+/// stays while what takes its place isn't there: a Service would lose its address, pods their account.
 ///
 /// # Errors
 /// When the API server refuses.
-pub async fn prune(client: &Client, registry: &Validated) -> Outcome<()> {
+pub async fn prune(
+    client: &Client,
+    registry: &Validated,
+    foundations: &Foundations,
+    deployment: &Outcome<Deployment>,
+) -> Outcome<()> {
     let selector = labels::children(registry.names.registry());
     let owner = Some(registry.owner.uid.as_str());
-    let services = BTreeSet::from([registry.service.name.clone()]);
-    let accounts = BTreeSet::from([build::identity::account_name(registry).to_owned(), registry.names.publisher()]);
-    let services_api = api::<Service>(client, &registry.namespace);
-    let accounts_api = api::<ServiceAccount>(client, &registry.namespace);
-    tokio::try_join!(
-        apply::prune(&services_api, &selector, owner, &services),
-        apply::prune(&accounts_api, &selector, owner, &accounts)
-    )?;
-    Ok(())
+    let services = async {
+        if foundations.service.is_ok() {
+            let keep = BTreeSet::from([registry.service.name.clone()]);
+            apply::prune(&api::<Service>(client, &registry.namespace), &selector, owner, &keep).await?;
+        }
+        Ok(())
+    };
+    let accounts = async {
+        if foundations.identity.is_ok() && deployment.is_ok() {
+            let server = build::identity::account_name(registry).to_owned();
+            let keep = BTreeSet::from([server, registry.names.publisher()]);
+            apply::prune(&api::<ServiceAccount>(client, &registry.namespace), &selector, owner, &keep).await?;
+        }
+        Ok(())
+    };
+    let (services, accounts) = tokio::join!(services, accounts);
+    services.and(accounts)
 }
 
 /// A Service whose addresses are somebody else's now, or can't be changed any more, gets along with others: nodes are told.

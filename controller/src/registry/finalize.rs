@@ -14,27 +14,36 @@ use super::{
 use crate::{
     apply,
     context::{MANAGED_BY, MANAGED_BY_LABEL, REGISTRY_LABEL, REGISTRY_NAMESPACE_LABEL},
-    trust::{self, Key, Snapshot},
+    trust::{self, Agent, AgentState, Key, Snapshot},
 };
+use node_trust::report::{Problem, Reason};
 use snafu::ResultExt;
 
 /// Longest time that a deletion waits for the list of what nodes trust.
 const LONGEST: Duration = Duration::from_mins(1);
+/// Longest time that it waits until nodes have taken their files away, from the same moment: nodes that went down with it must
+/// not hold it up for longer.
+const LONGEST_FOR_FILES: Duration = Duration::from_secs(30);
 
 /// One attempt; the finalizer goes when it succeeds.
 ///
 /// # Errors
-/// [`Error::StillTrusted`] while nodes are told of the registry, and when the API server can't be asked.
+/// [`Error::StillTrusted`] while nodes are told of the registry or have files of it, and when the API server can't be asked.
 pub async fn finalize(client: &Client, registry: &PackageRegistry, snapshot: &Snapshot) -> Result<Action, Error> {
     let key = trust::plan::key(registry);
-    if is_told(snapshot, &key) {
-        if !is_overdue(registry, Timestamp::now()) {
+    let longest = if is_told(snapshot, &key) {
+        Some(LONGEST)
+    } else {
+        may_have_files(snapshot, registry).then_some(LONGEST_FOR_FILES)
+    };
+    if let Some(longest) = longest {
+        if !is_overdue(registry, longest, Timestamp::now()) {
             return Err(Error::StillTrusted);
         }
         tracing::warn!(
             object.namespace = key.namespace,
             object.name = key.name,
-            "the list of what nodes trust could not be written in time, PackageRegistry {} goes all the same",
+            "not every node has let go of the PackageRegistry {} in time, it goes all the same",
             key.name
         );
     }
@@ -57,14 +66,42 @@ fn is_told(snapshot: &Snapshot, key: &Key) -> bool {
     }
 }
 
+/// Whether agents may still have files of a registry that isn't listed any more: whoever takes the agents away next would
+/// leave these on the nodes for ever. Nodes of which nothing is heard aren't waited for. Pure.
+fn may_have_files(snapshot: &Snapshot, registry: &PackageRegistry) -> bool {
+    // No numbers: no agent was ever seen with it.
+    let seen = registry.status.as_ref().is_some_and(|status| status.nodes.is_some());
+    let Some(written) = snapshot.written.as_ref().filter(|_| seen && !snapshot.out_of_reach) else {
+        return false;
+    };
+    match &snapshot.observation {
+        Some(observation) if observation.hash == written.hash => {
+            observation.without_pod > 0 || observation.agents.iter().any(|agent| !has_let_go(agent, &observation.hash))
+        }
+        _ => true,
+    }
+}
+
+/// Whether an agent has done what the newest list says, apart from what other registries lack, or is lost.
+fn has_let_go(agent: &Agent, hash: &str) -> bool {
+    match &agent.state {
+        AgentState::Lost => true,
+        AgentState::Starting | AgentState::Silent => false,
+        AgentState::Reported(report) => {
+            let failed = |problem: &Problem| problem.namespace.is_none() && problem.reason == Reason::WriteFailed;
+            report.hash == hash && !report.problems.iter().any(failed)
+        }
+    }
+}
+
 /// Whether the deletion has waited long enough. Pure.
-fn is_overdue(registry: &PackageRegistry, now: Timestamp) -> bool {
+fn is_overdue(registry: &PackageRegistry, longest: Duration, now: Timestamp) -> bool {
     registry
         .metadata
         .deletion_timestamp
         .as_ref()
         .and_then(|time| Duration::try_from(now.duration_since(time.0)).ok())
-        .is_some_and(|waited| waited >= LONGEST)
+        .is_some_and(|waited| waited >= longest)
 }
 
 async fn remove_reviewer(client: &Client, key: &Key) -> Result<(), Error> {
@@ -88,10 +125,16 @@ fn is_of(binding: &ClusterRoleBinding, key: &Key) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use node_trust::desired::{Desired, TrustedRegistry};
+    use node_trust::{
+        desired::{Desired, TrustedRegistry},
+        report::Report,
+    };
 
     use super::*;
-    use crate::{registry::fixtures, trust::Written};
+    use crate::{
+        registry::fixtures,
+        trust::{Observation, Written},
+    };
 
     fn key() -> Key {
         trust::plan::key(&fixtures::registry("{}"))
@@ -128,19 +171,75 @@ mod tests {
         assert!(!is_told(&gone, &key()));
     }
 
+    fn known_to_nodes() -> PackageRegistry {
+        let mut registry = fixtures::registry("{}");
+        let nodes = Some(crds::NodesStatus::default());
+        registry.status = Some(crds::PackageRegistryStatus { nodes, ..Default::default() });
+        registry
+    }
+
+    fn observed(hash: &str, state: Option<AgentState>) -> Snapshot {
+        let agents = state.map(|state| Agent { node: "n1".into(), state }).into_iter().collect();
+        let observation = Observation { hash: hash.into(), desired: 2, agents, without_pod: 0, fresh: true };
+        Snapshot { observation: Some(observation), ..listing(&["other"]) }
+    }
+
+    fn report(hash: &str, reason: Reason, of_node: bool) -> AgentState {
+        let mut problem = Problem::of_node(reason, "words".into());
+        if !of_node {
+            problem.namespace = Some("apps".into());
+            problem.name = Some("other".into());
+        }
+        AgentState::Reported(Report { node: "n1".into(), hash: hash.into(), ready: false, problems: vec![problem] })
+    }
+
+    #[test]
+    fn a_registry_stays_until_agents_have_taken_its_files_away() {
+        let registry = known_to_nodes();
+        assert!(may_have_files(&listing(&["other"]), &registry), "nothing was seen yet");
+        assert!(may_have_files(&observed("older", None), &registry));
+        for busy in [
+            AgentState::Starting,
+            AgentState::Silent,
+            report("older", Reason::Progressing, true),
+            report("h", Reason::WriteFailed, true),
+        ] {
+            assert!(may_have_files(&observed("h", Some(busy.clone())), &registry), "{busy:?}");
+        }
+        for done in [
+            None,
+            Some(AgentState::Lost),
+            Some(report("h", Reason::Unreachable, false)),
+            Some(report("h", Reason::ConfigPathUnset, true)),
+        ] {
+            assert!(!may_have_files(&observed("h", done.clone()), &registry), "{done:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_files_where_no_agent_ever_was_or_none_can_be_reached() {
+        assert!(!may_have_files(&listing(&["other"]), &fixtures::registry("{}")));
+        let no_list = Snapshot { looked: true, ..Snapshot::default() };
+        assert!(!may_have_files(&no_list, &known_to_nodes()));
+        let gone = Snapshot { out_of_reach: true, ..observed("older", None) };
+        assert!(!may_have_files(&gone, &known_to_nodes()));
+    }
+
     #[test]
     fn before_the_first_look_nobody_knows_so_it_waits() {
         assert!(is_told(&Snapshot::default(), &key()));
     }
 
     #[test]
-    fn a_deletion_waits_a_minute_at_most() {
+    fn a_deletion_waits_a_minute_for_the_list_and_half_of_it_for_files_at_most() {
         let mut registry = fixtures::registry("{}");
         let start = Timestamp::UNIX_EPOCH;
         registry.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(start));
         let after = |seconds| Timestamp::from_second(seconds).unwrap();
-        assert!(!is_overdue(&registry, after(59)));
-        assert!(is_overdue(&registry, after(60)));
+        assert!(!is_overdue(&registry, LONGEST, after(59)));
+        assert!(is_overdue(&registry, LONGEST, after(60)));
+        assert!(!is_overdue(&registry, LONGEST_FOR_FILES, after(29)));
+        assert!(is_overdue(&registry, LONGEST_FOR_FILES, after(30)));
     }
 
     #[test]

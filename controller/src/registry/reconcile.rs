@@ -126,13 +126,15 @@ async fn steps(
     let mut live = dereference::live(client, &trust_key.namespace, &names).await?;
     let validated = validate(registry, live.claim.as_ref(), &context.shared.settings)?;
 
-    let foundations = build::foundations(&validated);
-    let foundations = apply::foundations(client, &validated, &mut live, foundations).await;
-    let (certificates, deployment) = tokio::join!(
+    let (mut foundations, own) =
+        apply::foundations(client, &validated, &mut live, build::foundations(&validated)).await;
+    let (certificates, deployment, rights) = tokio::join!(
         certify(registry, context, &validated, &mut live, &foundations, now),
-        apply::deployment(client, &validated, build::deployment(&validated))
+        apply::deployment(client, &validated, own, build::deployment(&validated)),
+        apply::rights(client, &validated, own, build::rights(&validated))
     );
-    let pruned = apply::prune(client, &validated).await;
+    foundations.identity = foundations.identity.and(rights);
+    let pruned = apply::prune(client, &validated, &foundations, &deployment).await;
 
     let symptoms = symptoms(client, &validated, &foundations, &deployment).await;
     let before = registry.status.clone().unwrap_or_default();

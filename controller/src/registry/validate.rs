@@ -1,6 +1,8 @@
 //! Step 2: what the spec means, checked. Pure.
 
-use std::{net::IpAddr, time::Duration};
+mod sources;
+
+use std::time::Duration;
 
 use crds::{DeletionPolicy, PackageRegistry, ServiceType, Sources};
 use k8s_openapi::{
@@ -8,6 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference},
 };
 use kube::{Resource, ResourceExt};
+use node_trust::host_name::HostName;
 use snafu::{OptionExt, ensure};
 
 use super::{
@@ -112,7 +115,8 @@ pub fn validate(
         field: "spec.tls",
         problem: "exactly one of its fields must be set: selfManaged",
     })?;
-    check_sources(&spec.packages.sources)?;
+    sources::check(&spec.packages.sources)?;
+    check_mirrors(&spec.node_trust.mirrors)?;
     Ok(Validated {
         service: Service {
             name: spec.service.name.clone().unwrap_or_else(|| registry.name_any()),
@@ -225,29 +229,15 @@ fn pods(registry: &PackageRegistry, settings: &Settings) -> Result<Pods, Error> 
     })
 }
 
-fn check_sources(sources: &Sources) -> Result<(), Error> {
-    for cidr in &sources.allowed_cidrs {
-        ensure!(
-            is_cidr(cidr),
-            InvalidSpecSnafu {
-                field: "spec.packages.sources.allowedCIDRs",
-                problem: format!("{cidr:?} is no address range: write one as 10.20.0.0/16")
-            }
-        );
+/// Nodes refuse a list that they can't make folders from; the user hears of it here.
+fn check_mirrors(mirrors: &[String]) -> Result<(), Error> {
+    for upstream in mirrors {
+        let parsed = upstream.parse::<HostName>();
+        parsed
+            .map_err(|invalid| invalid.to_string())
+            .or_else(|problem| InvalidSpecSnafu { field: "spec.nodeTrust.mirrors", problem }.fail())?;
     }
     Ok(())
-}
-
-fn is_cidr(text: &str) -> bool {
-    let Some((address, bits)) = text.split_once('/') else {
-        return false;
-    };
-    let most = match address.parse() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    bits.parse::<u8>().is_ok_and(|bits| bits <= most)
 }
 
 #[cfg(test)]
@@ -294,6 +284,19 @@ mod tests {
                 "spec.packages.sources.allowedCIDRs: \"10.0.0.0/33\"",
             ),
             ("packages: {sources: {allowedCIDRs: [\"10.0.0/8\"]}}", "spec.packages.sources.allowedCIDRs: \"10.0.0/8\""),
+            (
+                "packages: {sources: {allowedHosts: [a.example, \"a:99999\"]}}",
+                "spec.packages.sources.allowedHosts: \"a:99999\" is no host",
+            ),
+            (
+                "packages: {sources: {allowedHosts: [files.example.123]}}",
+                "spec.packages.sources.allowedHosts: \"files.example.123\" is no host",
+            ),
+            (
+                "nodeTrust: {mirrors: [docker.io, a..b]}",
+                "spec.nodeTrust.mirrors: \"a..b\" isn't a registry's host name",
+            ),
+            ("nodeTrust: {mirrors: [\"docker.io:99999\"]}", "spec.nodeTrust.mirrors: \"docker.io:99999\" isn't"),
         ];
         for (spec, expected) in cases {
             let said = problem(spec);

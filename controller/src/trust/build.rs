@@ -19,11 +19,11 @@ use k8s_openapi::{
 };
 use node_trust::{
     desired::{CONFIG_KEY, Desired, HASH_ANNOTATION},
-    report,
+    report, runtime_config,
 };
 use sha2::{Digest, Sha256};
 
-use super::NAME;
+use super::{NAME, agents::Agents};
 use crate::{
     arguments::Settings,
     certificate::facts::hexadecimal,
@@ -36,6 +36,8 @@ const CONFIG_DIR: &str = "/etc/package-registry-node-trust";
 const CERTS_MOUNT: &str = "/host/certs.d";
 /// Where the agent finds the runtime's configuration.
 const RUNTIME_MOUNT: &str = "/host/runtime-config";
+/// Where the agent finds docker's trust folder.
+const DOCKER_MOUNT: &str = "/host/docker-certs.d";
 
 /// The ConfigMap's content as text, and its hash (sha256, hexadecimal).
 ///
@@ -65,7 +67,7 @@ pub fn config_map(text: String, settings: &Settings) -> ConfigMap {
 
 /// The DaemonSet whose agents read the content with that hash.
 #[must_use]
-pub fn daemon_set(hash: &str, settings: &Settings) -> DaemonSet {
+pub fn daemon_set(hash: &str, settings: &Settings, agents: &Agents) -> DaemonSet {
     DaemonSet {
         metadata: metadata(settings),
         spec: Some(DaemonSetSpec {
@@ -84,7 +86,7 @@ pub fn daemon_set(hash: &str, settings: &Settings) -> DaemonSet {
                     annotations: Some([(HASH_ANNOTATION.to_owned(), hash.to_owned())].into()),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod(settings)),
+                spec: Some(pod(settings, agents)),
             },
             ..DaemonSetSpec::default()
         }),
@@ -107,7 +109,19 @@ fn labels() -> BTreeMap<String, String> {
     labels
 }
 
-fn pod(settings: &Settings) -> PodSpec {
+fn pod(settings: &Settings, agents: &Agents) -> PodSpec {
+    let mut volumes = vec![
+        Volume {
+            name: "config".into(),
+            config_map: Some(ConfigMapVolumeSource { name: NAME.into(), ..ConfigMapVolumeSource::default() }),
+            ..Volume::default()
+        },
+        host_path("certs", &settings.containerd_certs_dir),
+        host_path("runtime-config", &settings.containerd_config_dir),
+    ];
+    if !agents.docker_certs_dir.is_empty() {
+        volumes.push(host_path("docker-certs", &agents.docker_certs_dir));
+    }
     PodSpec {
         host_network: Some(true),
         dns_policy: Some("Default".into()),
@@ -117,16 +131,8 @@ fn pod(settings: &Settings) -> PodSpec {
         termination_grace_period_seconds: Some(5),
         node_selector: Some([("kubernetes.io/os".to_owned(), "linux".to_owned())].into()),
         tolerations: Some(vec![Toleration { operator: Some("Exists".into()), ..Toleration::default() }]),
-        containers: vec![container(settings)],
-        volumes: Some(vec![
-            Volume {
-                name: "config".into(),
-                config_map: Some(ConfigMapVolumeSource { name: NAME.into(), ..ConfigMapVolumeSource::default() }),
-                ..Volume::default()
-            },
-            host_path("certs", &settings.containerd_certs_dir),
-            host_path("runtime-config", &settings.containerd_config_dir),
-        ]),
+        containers: vec![container(settings, agents)],
+        volumes: Some(volumes),
         ..PodSpec::default()
     }
 }
@@ -139,13 +145,21 @@ fn host_path(name: &str, path: &str) -> Volume {
     }
 }
 
-fn container(settings: &Settings) -> Container {
+fn container(settings: &Settings, agents: &Agents) -> Container {
+    let mut mounts = vec![
+        mount("config", CONFIG_DIR, true),
+        mount("certs", CERTS_MOUNT, false),
+        mount("runtime-config", RUNTIME_MOUNT, true),
+    ];
+    if !agents.docker_certs_dir.is_empty() {
+        mounts.push(mount("docker-certs", DOCKER_MOUNT, false));
+    }
     Container {
         name: "agent".into(),
         image: Some(settings.image.clone()),
         image_pull_policy: Some(settings.image_pull_policy.clone()),
         command: Some(vec!["/package-registry-node-trust".into()]),
-        args: Some(arguments(settings)),
+        args: Some(arguments(settings, agents)),
         env: Some(vec![
             from_field("NODE_NAME", "spec.nodeName"),
             from_field("TRUST_HASH", &format!("metadata.annotations['{HASH_ANNOTATION}']")),
@@ -169,18 +183,14 @@ fn container(settings: &Settings) -> Container {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![
-            mount("config", CONFIG_DIR, true),
-            mount("certs", CERTS_MOUNT, false),
-            mount("runtime-config", RUNTIME_MOUNT, true),
-        ]),
+        volume_mounts: Some(mounts),
         ..Container::default()
     }
 }
 
-fn arguments(settings: &Settings) -> Vec<String> {
-    vec![
-        "run".into(),
+fn arguments(settings: &Settings, agents: &Agents) -> Vec<String> {
+    let mut arguments = vec![
+        agents.mode.as_str().into(),
         format!("--config={CONFIG_DIR}/{CONFIG_KEY}"),
         format!("--certs-dir={CERTS_MOUNT}"),
         format!("--host-certs-dir={}", settings.containerd_certs_dir),
@@ -189,7 +199,15 @@ fn arguments(settings: &Settings) -> Vec<String> {
         "--node-name=$(NODE_NAME)".into(),
         "--expected-hash=$(TRUST_HASH)".into(),
         format!("--listen=0.0.0.0:{}", report::PORT),
-    ]
+    ];
+    if agents.containerd_default_config_path {
+        arguments.push(format!("--runtime-default-config-path={}", runtime_config::DEFAULT_SINCE_2_2));
+    }
+    if !agents.docker_certs_dir.is_empty() {
+        arguments.push(format!("--docker-certs-dir={DOCKER_MOUNT}"));
+        arguments.push(format!("--host-docker-certs-dir={}", agents.docker_certs_dir));
+    }
+    arguments
 }
 
 fn resources() -> ResourceRequirements {
@@ -239,12 +257,38 @@ fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::Parser as _;
+    use node_trust::settings::CommandLine;
+
+    use super::{super::agents::Mode, *};
 
     #[test]
     fn the_daemon_set_is_as_the_snapshot_has_it() {
         let settings = crate::registry::fixtures::settings();
-        insta::assert_yaml_snapshot!(daemon_set("abc", &settings));
+        insta::assert_yaml_snapshot!(daemon_set("abc", &settings, &Agents::default()));
+    }
+
+    #[test]
+    fn the_agent_understands_what_it_is_told() {
+        let settings = crate::registry::fixtures::settings();
+        let agents = Agents {
+            mode: Mode::Uninstall,
+            containerd_default_config_path: true,
+            docker_certs_dir: "/srv/docker/certs.d".into(),
+        };
+        let pod = pod(&settings, &agents);
+        let container = &pod.containers[0];
+        let line = CommandLine::parse_from([&["agent".to_owned()], container.args.as_deref().unwrap()].concat());
+        assert_eq!(line.mode, Some(node_trust::settings::Mode::Uninstall { once: false }));
+        let told = line.settings;
+        assert_eq!(told.runtime_default_config_path.as_deref(), Some(runtime_config::DEFAULT_SINCE_2_2));
+        assert_eq!(told.host_docker_certs_dir, "/srv/docker/certs.d");
+        let inside = told.docker_certs_dir.unwrap();
+        let mounts = container.volume_mounts.as_ref().unwrap();
+        let mount = mounts.iter().find(|mount| inside.to_str() == Some(mount.mount_path.as_str())).unwrap();
+        assert_eq!(mount.read_only, None);
+        let volume = pod.volumes.unwrap().into_iter().find(|volume| volume.name == mount.name).unwrap();
+        assert_eq!(volume.host_path.unwrap().path, "/srv/docker/certs.d");
     }
 
     #[test]

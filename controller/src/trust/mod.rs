@@ -4,6 +4,7 @@
 //! [`writer`] is the only one that writes them, [`observer`] follows the agents, and [`verdict`] (pure) says what that means
 //! for one registry. Both tasks share their findings through [`Trust`].
 
+pub mod agents;
 pub mod build;
 pub mod observer;
 pub mod plan;
@@ -51,10 +52,12 @@ pub struct Agent {
 /// What is known of an agent that isn't ready.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AgentState {
-    /// Its pod doesn't run yet, or it is the one before.
+    /// Its kubelet is about to start it.
     Starting,
-    /// Its pod runs, it doesn't answer.
+    /// It doesn't answer, and its kubelet doesn't act on its pod: perhaps it is on its way, perhaps the node is down.
     Silent,
+    /// The same for so long that nobody waits for it.
+    Lost,
     /// It says what is wrong.
     Reported(Report),
 }
@@ -89,6 +92,8 @@ pub struct Snapshot {
     pub written: Option<Written>,
     /// Whether the writer has looked at the registries at all.
     pub looked: bool,
+    /// Whether agents are told to remove everything.
+    pub uninstalling: bool,
     /// Why nothing can be written, in words.
     pub failure: Option<String>,
     /// Whether that is because the agents' namespace is missing, or the operator's Role in it, which goes with it.

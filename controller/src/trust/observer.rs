@@ -1,6 +1,11 @@
 //! Follows the agents: through the DaemonSet's numbers, and where those aren't enough by asking the agents that aren't ready.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::{
@@ -22,6 +27,8 @@ use crate::context::Context;
 
 /// How long agents may need to restart for a new list.
 const FRESH: Duration = Duration::from_mins(1);
+/// How long an agent is silent before nobody waits for it any more. Longer than a node needs to start again.
+const LOST_AFTER: Duration = Duration::from_mins(3);
 /// Time for an agent's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Agents that are asked at once.
@@ -32,6 +39,9 @@ const SOON: Duration = Duration::from_secs(2);
 const LATER: Duration = Duration::from_secs(10);
 /// The same when all is well; a change of the DaemonSet is seen at once anyway.
 const RESYNC: Duration = Duration::from_mins(1);
+
+/// Since when agents are silent, by node. Lists may change meanwhile: a node that is down doesn't get a new chance with each.
+type Silences = BTreeMap<String, Instant>;
 
 /// Keeps [`super::Snapshot::observation`] up to date. Never ends.
 pub async fn run(context: Arc<Context>, trust: Arc<Trust>) {
@@ -54,9 +64,10 @@ pub async fn run(context: Arc<Context>, trust: Arc<Trust>) {
         tracing::error!("no HTTP client could be made, so agents can't be asked");
         return;
     };
+    let mut silences = Silences::new();
     loop {
         let wait = match trust.snapshot().written.clone() {
-            Some(written) => pass(&context, &trust, &http, &written).await,
+            Some(written) => pass(&context, &trust, &http, &written, &mut silences).await,
             None => RESYNC,
         };
         if let Ok(None) = tokio::time::timeout(wait, wakes.next()).await {
@@ -65,8 +76,14 @@ pub async fn run(context: Arc<Context>, trust: Arc<Trust>) {
     }
 }
 
-async fn pass(context: &Context, trust: &Trust, http: &reqwest::Client, written: &Written) -> Duration {
-    match observe(context, http, written).await {
+async fn pass(
+    context: &Context,
+    trust: &Trust,
+    http: &reqwest::Client,
+    written: &Written,
+    silences: &mut Silences,
+) -> Duration {
+    match observe(context, http, written, silences).await {
         Ok(observation) => {
             let complete = observation.as_ref().is_some_and(Observation::is_complete);
             trust.update(|snapshot| {
@@ -98,6 +115,7 @@ async fn observe(
     context: &Context,
     http: &reqwest::Client,
     written: &Written,
+    silences: &mut Silences,
 ) -> Result<Option<Observation>, kube::Error> {
     let namespace = context.settings.node_trust_namespace.as_str();
     let daemon_sets: Api<DaemonSet> = Api::namespaced(context.client.clone(), namespace);
@@ -116,6 +134,7 @@ async fn observe(
     };
     if numbers.all_ready {
         observation.fresh = false;
+        silences.clear();
         return Ok(Some(observation));
     }
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
@@ -124,12 +143,13 @@ async fn observe(
     let by_node = by_node(found.items, &written.hash);
     let seen = i32::try_from(by_node.len()).unwrap_or(i32::MAX);
     observation.without_pod = numbers.desired.saturating_sub(seen).max(0);
-    observation.agents = stream::iter(by_node)
+    let found = stream::iter(by_node)
         .map(async |(node, pod)| agent(http, node, &pod, &written.hash).await)
         .buffered(ASKED_AT_ONCE)
-        .filter_map(async |agent| agent)
+        .filter_map(async |found| found)
         .collect()
         .await;
+    observation.agents = with_losses(found, silences, Instant::now());
     Ok(Some(observation))
 }
 
@@ -205,23 +225,65 @@ fn is_ready(pod: &Pod) -> bool {
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-async fn agent(http: &reqwest::Client, node: String, pod: &Pod, hash: &str) -> Option<Agent> {
+/// Whether nobody acts on a pod that should start or go. A kubelet that is alive notes at once that it has a pod, and takes
+/// away in seconds one that is to go.
+fn is_unattended(pod: &Pod) -> bool {
+    let accepted = pod.status.as_ref().is_some_and(|status| status.start_time.is_some());
+    !accepted || pod.metadata.deletion_timestamp.is_some()
+}
+
+/// Whether its container was running when the kubelet last said something. One that fails again and again isn't: its node is
+/// up.
+fn is_running(pod: &Pod) -> bool {
+    pod.status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten())
+        .any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()))
+}
+
+/// An agent that isn't ready.
+struct Found {
+    agent: Agent,
+    /// Whether nothing comes from its node.
+    silent: bool,
+}
+
+/// The agents, those lost that have been silent for too long. Pure.
+fn with_losses(found: Vec<Found>, silences: &mut Silences, now: Instant) -> Vec<Agent> {
+    silences.retain(|node, _| found.iter().any(|found| found.silent && found.agent.node == *node));
+    let mut agents = Vec::new();
+    for Found { mut agent, silent } in found {
+        if silent {
+            let since = *silences.entry(agent.node.clone()).or_insert(now);
+            if now.duration_since(since) >= LOST_AFTER {
+                agent.state = AgentState::Lost;
+            }
+        }
+        agents.push(agent);
+    }
+    agents
+}
+
+async fn agent(http: &reqwest::Client, node: String, pod: &Pod, hash: &str) -> Option<Found> {
     let current = is_of(pod, hash) && pod.metadata.deletion_timestamp.is_none();
     if current && is_ready(pod) {
         return None;
     }
-    let status = pod.status.as_ref();
-    let running = status.and_then(|status| status.phase.as_deref()) == Some("Running");
-    let address = status.and_then(|status| status.host_ip.as_deref()?.parse().ok());
+    let address = pod.status.as_ref().and_then(|status| status.host_ip.as_deref()?.parse().ok());
     let state = match address {
-        Some(address) if current && running => ask(http, address).await,
+        Some(address) if current && is_running(pod) => ask(http, address).await,
         _ => AgentState::Starting,
     };
     // Ready, but the kubelet has not seen it yet.
     if matches!(&state, AgentState::Reported(report) if report.ready && report.hash == hash) {
         return None;
     }
-    Some(Agent { node, state })
+    let silent = match state {
+        AgentState::Starting => is_unattended(pod),
+        AgentState::Silent | AgentState::Lost => true,
+        AgentState::Reported(_) => false,
+    };
+    Some(Found { agent: Agent { node, state }, silent })
 }
 
 async fn ask(http: &reqwest::Client, address: IpAddr) -> AgentState {
@@ -276,6 +338,50 @@ mod tests {
         let nodes = by_node(pods, "new");
         assert_eq!(nodes.len(), 2);
         assert!(is_of(&nodes["n1"], "new"));
+    }
+
+    fn silent(node: &str) -> Found {
+        Found { agent: Agent { node: node.into(), state: AgentState::Silent }, silent: true }
+    }
+
+    #[test]
+    fn an_agent_is_lost_when_it_was_silent_for_three_minutes_without_a_break() {
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        let mut silences = Silences::new();
+        assert_eq!(with_losses(vec![silent("n1")], &mut silences, begin)[0].state, AgentState::Silent);
+        assert_eq!(with_losses(vec![silent("n1")], &mut silences, after(179))[0].state, AgentState::Silent);
+        let agents = with_losses(vec![silent("n1"), silent("n2")], &mut silences, after(180));
+        assert_eq!(agents[0].state, AgentState::Lost);
+        assert_eq!(agents[1].state, AgentState::Silent, "it fell silent later");
+        // n1 is back for a moment.
+        with_losses(vec![silent("n2")], &mut silences, after(200));
+        let agents = with_losses(vec![silent("n1"), silent("n2")], &mut silences, after(400));
+        assert_eq!(agents[0].state, AgentState::Silent);
+        assert_eq!(agents[1].state, AgentState::Lost);
+    }
+
+    #[tokio::test]
+    async fn nothing_comes_from_a_node_whose_kubelet_leaves_its_pod_alone() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only(None).build().unwrap();
+        let with = |mut pod: Pod, status: serde_json::Value| {
+            pod.status = serde_json::from_value(status).unwrap();
+            pod
+        };
+        let start = "2030-01-01T00:00:00Z";
+        let waiting = json!({"phase": "Running", "startTime": start, "hostIP": "127.0.0.1",
+            "containerStatuses": [{"name": "agent", "image": "i", "imageID": "i", "ready": false, "restartCount": 4,
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]});
+        for (pod, is_silent, why) in [
+            (with(pod("n", "h", false), json!({"phase": "Pending"})), true, "no kubelet took it"),
+            (with(pod("n", "h", false), json!({"phase": "Pending", "startTime": start})), false, "an image is pulled"),
+            (with(pod("n", "old", true), json!({"phase": "Running", "startTime": start})), true, "it never goes"),
+            (with(pod("n", "h", false), waiting), false, "it fails again and again"),
+        ] {
+            let found = agent(&http, "n".into(), &pod, "h").await.unwrap();
+            assert_eq!((found.agent.state, found.silent), (AgentState::Starting, is_silent), "{why}");
+        }
     }
 
     #[test]

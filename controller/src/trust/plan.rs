@@ -1,7 +1,8 @@
 //! What nodes should trust, from all `PackageRegistry` objects. Pure.
 //!
 //! A registry may name only hosts under its own Service; upstreams only in privileged namespaces. A name belongs to one
-//! registry: for an upstream to the oldest object that asks for it, and never to one when it is another's host.
+//! registry: for an upstream to the oldest object that asks for it, and never to one when it is another's host. Suspended
+//! registries come first, with what nodes have of them.
 
 use std::collections::BTreeMap;
 
@@ -52,18 +53,27 @@ pub fn plan<'a>(
 
     let mut names = Claims::default();
     let mut plan = Plan::default();
+    let (suspended, active): (Vec<_>, Vec<_>) = oldest_first.into_iter().partition(|registry| registry.spec.suspend);
+    let mut kept: Vec<TrustedRegistry> = suspended.iter().filter_map(|registry| kept(&key(registry), before)).collect();
+    for entry in &mut kept {
+        names.keep(&entry_key(entry), &mut entry.hosts);
+    }
     // Hosts first: no upstream may take another registry's host, however old its object is.
-    let with_hosts: Vec<_> = oldest_first
+    let with_hosts: Vec<_> = active
         .into_iter()
         .map(|registry| {
             let refusals = plan.refusals.entry(key(registry)).or_default();
             (registry, names.hosts(registry, settings, refusals))
         })
         .collect();
+    for mut entry in kept {
+        names.keep(&entry_key(&entry), &mut entry.mirrors);
+        plan.desired.registries.push(entry);
+    }
     for (registry, hosts) in with_hosts {
         let refusals = plan.refusals.entry(key(registry)).or_default();
         let mirrors = names.mirrors(registry, settings, refusals);
-        plan.desired.registries.extend(entry(registry, hosts, mirrors, before));
+        plan.desired.registries.extend(entry(registry, hosts, mirrors));
     }
     plan.refusals.retain(|_, refusals| !refusals.is_empty());
     plan.desired.registries.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
@@ -91,6 +101,11 @@ pub fn hosts(registry: &PackageRegistry, settings: &Settings) -> Vec<String> {
 struct Claims(BTreeMap<String, Key>);
 
 impl Claims {
+    /// Claims names that nodes have of a registry; those that are another's go.
+    fn keep(&mut self, own: &Key, names: &mut Vec<String>) {
+        names.retain(|name| self.0.entry(name.clone()).or_insert_with(|| own.clone()) == own);
+    }
+
     fn hosts(&mut self, registry: &PackageRegistry, settings: &Settings, refusals: &mut Vec<Refusal>) -> Vec<String> {
         hosts(registry, settings)
             .into_iter()
@@ -147,18 +162,18 @@ fn taken(name: &str, message: String) -> Refusal {
     Refusal { name: name.to_owned(), reason: reason::NAME_TAKEN, message }
 }
 
+/// What nodes have of a registry.
+fn kept(key: &Key, before: Option<&Desired>) -> Option<TrustedRegistry> {
+    before?.registries.iter().find(|entry| entry_key(entry) == *key).cloned()
+}
+
+fn entry_key(entry: &TrustedRegistry) -> Key {
+    Key { namespace: entry.namespace.clone(), name: entry.name.clone() }
+}
+
 /// The registry's entry, once its address and its authority are known.
-fn entry(
-    registry: &PackageRegistry,
-    hosts: Vec<String>,
-    mirrors: Vec<String>,
-    before: Option<&Desired>,
-) -> Option<TrustedRegistry> {
+fn entry(registry: &PackageRegistry, hosts: Vec<String>, mirrors: Vec<String>) -> Option<TrustedRegistry> {
     let Key { namespace, name } = key(registry);
-    if registry.spec.suspend {
-        let entries = before.map_or(&[][..], |before| &before.registries);
-        return entries.iter().find(|entry| entry.namespace == namespace && entry.name == name).cloned();
-    }
     let status = registry.status.as_ref()?;
     if hosts.is_empty() || status.cluster_ips.is_empty() {
         return None;
@@ -281,5 +296,22 @@ mod tests {
         let kept = plan([&registry], &settings(), Some(&before)).desired;
         assert_eq!(kept, before);
         assert_eq!(plan([&registry], &settings(), None).desired, Desired::default());
+    }
+
+    #[test]
+    fn what_a_suspended_registry_keeps_is_nobody_elses() {
+        let mut suspended = registry("ops", "suspended", 20, &["docker.io"]);
+        let before = plan([&suspended], &settings(), None).desired;
+        suspended.spec.suspend = true;
+        suspended.spec.node_trust.mirrors = vec!["quay.io".into()];
+        suspended.spec.service.name = Some("renamed".into());
+        // Older than the suspended one, it would win were that not suspended.
+        let older = registry("ops", "older", 10, &["docker.io", "quay.io"]);
+        let plan = plan([&older, &suspended], &settings(), Some(&before));
+        assert_eq!(names(&plan), [("older", vec!["quay.io"]), ("suspended", vec!["docker.io"])]);
+        assert_eq!(plan.desired.registries[1], before.registries[0]);
+        let refused: Vec<_> = plan.refusals[&key(&older)].iter().map(|refusal| refusal.name.as_str()).collect();
+        assert_eq!(refused, ["docker.io"]);
+        assert_eq!(plan.refusals.len(), 1);
     }
 }

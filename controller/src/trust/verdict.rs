@@ -21,6 +21,10 @@ pub struct Opinion {
     pub nodes: Option<NodesStatus>,
     /// Whether every node trusts the registry as it is listed now, refused names aside.
     pub everywhere: bool,
+    /// Whether every node does that isn't lost, and there is one.
+    pub enough: bool,
+    /// Whether nothing was seen yet since this process began: what was known before is better than the verdict.
+    pub provisional: bool,
 }
 
 /// One node that doesn't trust the registry.
@@ -28,6 +32,8 @@ struct Fault {
     node: String,
     reason: &'static str,
     words: String,
+    /// Whether nobody waits for it.
+    lost: bool,
 }
 
 /// The opinion on a registry that wants trust. `trusted_before`: every node trusted it once, so that a node that can't be
@@ -37,15 +43,21 @@ pub fn opinion(snapshot: &Snapshot, key: &Key, trusted_before: bool) -> Opinion 
     if let Some(failure) = &snapshot.failure {
         return early(Verdict::no(reason::PROGRESSING_WITH_RETRY, failure));
     }
+    if snapshot.uninstalling {
+        let words = "the controller runs with --node-trust-mode=uninstall: agents remove all that they wrote on the nodes, \
+                     and registries are trusted again when it runs without";
+        return early(Verdict::no(reason::NOT_ALLOWED, words));
+    }
     let refusals = snapshot.refusals.get(key).map_or(&[][..], Vec::as_slice);
     let Some((written, entry)) = snapshot.written.as_ref().and_then(|written| {
         let entry = find(&written.desired.registries, key)?;
         Some((written, entry))
     }) else {
-        return early(refused(refusals).unwrap_or_else(|| {
+        let verdict = refused(refusals).unwrap_or_else(|| {
             let words = "the list of what nodes trust is being written";
             Verdict::no(reason::PROGRESSING, words)
-        }));
+        });
+        return Opinion { provisional: !snapshot.looked, ..early(verdict) };
     };
     let Some(observation) = snapshot.observation.as_ref().filter(|observation| observation.hash == written.hash) else {
         return pending(snapshot, key, entry);
@@ -56,7 +68,9 @@ pub fn opinion(snapshot: &Snapshot, key: &Key, trusted_before: bool) -> Opinion 
     let unaffected = observation.fresh && settled == Some(entry);
     let faults = faults(observation, key, trusted_before);
     let lacking = observation.without_pod + i32::try_from(faults.len()).unwrap_or(i32::MAX);
+    let lost = i32::try_from(faults.iter().filter(|fault| fault.lost).count()).unwrap_or(i32::MAX);
     let everywhere = lacking == 0;
+    let enough = everywhere || (lacking == lost && lacking < observation.desired);
     let lacking = if unaffected { 0 } else { lacking };
     let nodes = nodes(observation.desired - lacking, observation.desired);
     let verdict = if lacking == 0 {
@@ -64,11 +78,11 @@ pub fn opinion(snapshot: &Snapshot, key: &Key, trusted_before: bool) -> Opinion 
     } else {
         lacking_nodes(&faults, observation.without_pod, &nodes, refusals)
     };
-    Opinion { verdict, nodes: Some(nodes), everywhere }
+    Opinion { verdict, nodes: Some(nodes), everywhere, enough, provisional: false }
 }
 
 fn early(verdict: Verdict) -> Opinion {
-    Opinion { verdict, nodes: None, everywhere: false }
+    Opinion { verdict, nodes: None, everywhere: false, enough: false, provisional: false }
 }
 
 /// Nothing was seen of the newest list yet.
@@ -76,7 +90,8 @@ fn pending(snapshot: &Snapshot, key: &Key, entry: &TrustedRegistry) -> Opinion {
     let settled = snapshot.settled.as_ref().and_then(|settled| find(&settled.registries, key));
     let refusals = snapshot.refusals.get(key).map_or(&[][..], Vec::as_slice);
     if settled != Some(entry) {
-        return early(Verdict::no(reason::PROGRESSING, "agents on the nodes are being told of the registry"));
+        let verdict = Verdict::no(reason::PROGRESSING, "agents on the nodes are being told of the registry");
+        return Opinion { provisional: snapshot.observation.is_none(), ..early(verdict) };
     }
     // The list that is settled is older than the one that was seen last, so its numbers are those of before.
     let nodes = snapshot.observation.as_ref().map(|observation| nodes(observation.desired, observation.desired));
@@ -84,7 +99,7 @@ fn pending(snapshot: &Snapshot, key: &Key, entry: &TrustedRegistry) -> Opinion {
         Some(nodes) => trusted(nodes),
         None => Verdict::yes(reason::SUCCEEDED, "all nodes trust the registry"),
     });
-    Opinion { verdict, nodes, everywhere: false }
+    Opinion { nodes, ..early(verdict) }
 }
 
 fn find<'a>(entries: &'a [TrustedRegistry], key: &Key) -> Option<&'a TrustedRegistry> {
@@ -93,7 +108,7 @@ fn find<'a>(entries: &'a [TrustedRegistry], key: &Key) -> Option<&'a TrustedRegi
 
 fn nodes(trusted: i32, desired: i32) -> NodesStatus {
     let trusted = trusted.max(0);
-    NodesStatus { trusted, desired, summary: format!("{trusted}/{desired}") }
+    NodesStatus { trusted, desired, summary: format!("{trusted}/{desired}"), trusted_since: None }
 }
 
 fn trusted(nodes: &NodesStatus) -> Verdict {
@@ -117,6 +132,9 @@ fn fault(agent: &Agent, observation: &Observation, key: &Key, trusted_before: bo
         AgentState::Silent if trusted_before => {
             (reason::DEPENDENCY_NOT_READY, "its agent doesn't answer: is the node up?".to_owned())
         }
+        AgentState::Lost => {
+            (reason::DEPENDENCY_NOT_READY, "its agent hasn't answered for minutes: is the node up?".to_owned())
+        }
         AgentState::Silent => (reason::PROGRESSING, "its agent doesn't answer yet".to_owned()),
         AgentState::Reported(report) if report.hash != observation.hash => {
             (reason::PROGRESSING, "its agent waits for the newest list".to_owned())
@@ -126,7 +144,7 @@ fn fault(agent: &Agent, observation: &Observation, key: &Key, trusted_before: bo
             (word(problem.reason), problem.message.clone())
         }
     };
-    Some(Fault { node: agent.node.clone(), reason, words })
+    Some(Fault { node: agent.node.clone(), reason, words, lost: agent.state == AgentState::Lost })
 }
 
 /// Whether a problem is about this registry, or about all.
@@ -161,7 +179,9 @@ fn lacking_nodes(faults: &[Fault], without_pod: i32, nodes: &NodesStatus, refusa
     let mut sorted: Vec<&Fault> = faults.iter().collect();
     sorted.sort_by_key(|fault| (weight(fault.reason), &fault.node));
     let reason = sorted.first().map_or(reason::PROGRESSING, |fault| fault.reason);
-    let mut parts = vec![format!("{} nodes trust the registry", nodes.summary)];
+    let lost = faults.iter().filter(|fault| fault.lost).count();
+    let lost = if lost > 0 { format!(", {lost} can't be reached") } else { String::new() };
+    let mut parts = vec![format!("{} nodes trust the registry{lost}", nodes.summary)];
     parts.extend(sorted.iter().take(NAMED).map(|fault| format!("node {}: {}", fault.node, fault.words)));
     if sorted.len() > NAMED {
         parts.push(format!("and {} more nodes", sorted.len() - NAMED));
@@ -257,6 +277,55 @@ mod tests {
         let reason_of = |before| opinion(&seen, &key("a"), before).verdict.reason;
         assert_eq!(reason_of(false), reason::PROGRESSING);
         assert_eq!(reason_of(true), reason::DEPENDENCY_NOT_READY);
+    }
+
+    #[test]
+    fn nodes_that_are_lost_are_counted_and_not_waited_for() {
+        let seen = snapshot(vec![agent("n1", AgentState::Lost)]);
+        let ours = opinion(&seen, &key("a"), false);
+        assert_eq!((ours.verdict.status, ours.verdict.reason), (Status::False, reason::DEPENDENCY_NOT_READY));
+        assert!(ours.verdict.message.starts_with("2/3 nodes trust the registry, 1 can't be reached; node n1: "));
+        assert!(ours.enough && !ours.everywhere);
+        for waited_for in [AgentState::Starting, AgentState::Silent, problem(None, Reason::ConfigPathUnset)] {
+            let seen = snapshot(vec![agent("n1", AgentState::Lost), agent("n2", waited_for)]);
+            assert!(!opinion(&seen, &key("a"), false).enough);
+        }
+        let mut seen = snapshot(vec![agent("n1", AgentState::Lost)]);
+        if let Some(observation) = &mut seen.observation {
+            observation.without_pod = 1;
+        }
+        assert!(!opinion(&seen, &key("a"), false).enough);
+    }
+
+    #[test]
+    fn with_all_nodes_lost_none_trusts_the_registry() {
+        let agents = ["n1", "n2", "n3"].map(|node| agent(node, AgentState::Lost)).to_vec();
+        assert!(!opinion(&snapshot(agents), &key("a"), false).enough);
+    }
+
+    #[test]
+    fn after_a_start_there_is_no_opinion_until_something_was_seen() {
+        assert!(opinion(&Snapshot::default(), &key("a"), true).provisional);
+        let mut seen = snapshot(Vec::new());
+        seen.looked = true;
+        seen.observation = None;
+        assert!(opinion(&seen, &key("a"), true).provisional);
+        assert!(!opinion(&seen, &key("unlisted"), true).provisional);
+        seen.observation = snapshot(Vec::new()).observation;
+        assert!(!opinion(&seen, &key("a"), true).provisional);
+        // Another list since, so there was something to see before.
+        if let Some(written) = &mut seen.written {
+            written.hash = "h3".into();
+        }
+        assert!(!opinion(&seen, &key("a"), true).provisional);
+    }
+
+    #[test]
+    fn while_agents_uninstall_no_registry_is_trusted() {
+        let seen = Snapshot { uninstalling: true, ..snapshot(Vec::new()) };
+        let ours = opinion(&seen, &key("a"), true);
+        assert_eq!((ours.verdict.status, ours.verdict.reason), (Status::False, reason::NOT_ALLOWED));
+        assert!(!ours.everywhere && !ours.enough);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use node_trust::desired::{CONFIG_KEY, Desired};
 use snafu::{ResultExt, Snafu};
 
 use super::{
-    Key, NAME, Snapshot, Trust, Written, build,
+    Key, NAME, Snapshot, Trust, Written,
+    agents::Mode,
+    build,
     plan::{self, Plan, Refusal},
 };
 use crate::{apply, context::Context, error::chain};
@@ -45,8 +47,8 @@ enum Error {
 pub async fn run(context: Arc<Context>, trust: Arc<Trust>, registries: Store<PackageRegistry>) {
     // A pass over any registry means that the store is filled. It must not be waited for here: it wakes only one of those
     // who wait, and that is the controller. Where there is no registry at all, an empty store is the truth.
-    if !context.registries.state().is_empty() {
-        trust.rung().await;
+    while registries.state().is_empty() && !context.registries.state().is_empty() {
+        let _ = tokio::time::timeout(Duration::from_secs(1), trust.rung()).await;
     }
     loop {
         let wait = match Box::pin(pass(&context, &trust, &registries)).await {
@@ -79,22 +81,36 @@ async fn pass(context: &Context, trust: &Trust, registries: &Store<PackageRegist
     let before = config_map.as_ref().and_then(content_of);
 
     let registries = registries.state();
-    let Plan { desired, refusals } =
-        plan::plan(registries.iter().map(AsRef::as_ref), &context.settings, before.as_ref());
+    let mode = context.agents.mode;
+    let wanted = match mode {
+        Mode::Run => plan::plan(registries.iter().map(AsRef::as_ref), &context.settings, before.as_ref()),
+        Mode::Uninstall => Plan::default(),
+    };
     let untouched = config_map.is_none() && daemon_set.is_none();
-    let written = if desired.registries.is_empty() && untouched {
-        None
-    } else {
+    let needed = is_needed(mode, &wanted, untouched);
+    let Plan { desired, refusals } = wanted;
+    let written = if needed {
         let (text, hash) = build::content(&desired).context(FormSnafu)?;
         // The content first: an agent of the new hash waits for it, one of the old hash must not see a new template.
         let wanted = build::config_map(text, &context.settings);
         apply::apply_read(&config_maps, &wanted, config_map).await.map_err(|error| unwritable(error, namespace))?;
-        let wanted = build::daemon_set(&hash, &context.settings);
+        let wanted = build::daemon_set(&hash, &context.settings, &context.agents);
         apply::apply_read(&daemon_sets, &wanted, daemon_set).await.map_err(|error| unwritable(error, namespace))?;
         Some((desired, hash))
+    } else {
+        None
     };
-    trust.update(|snapshot| record(snapshot, written, refusals));
+    trust.update(|snapshot| {
+        snapshot.uninstalling = mode == Mode::Uninstall;
+        record(snapshot, written, refusals)
+    });
     Ok(())
+}
+
+/// Whether there must be agents. Before the first registry there are none; to uninstall they are made in any case, since nodes
+/// may have files although somebody took the agents away. Pure.
+fn is_needed(mode: Mode, wanted: &Plan, untouched: bool) -> bool {
+    mode == Mode::Uninstall || !untouched || !wanted.desired.registries.is_empty()
 }
 
 /// Notes what was written; true when that is news.
@@ -137,5 +153,18 @@ fn out_of_reach(error: &kube::Error, namespace: &str) -> Option<Error> {
             Some(OutOfReachSnafu { namespace, answer }.build())
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_come_with_the_first_registry_stay_after_the_last_and_come_to_uninstall() {
+        let none = Plan::default();
+        assert!(!is_needed(Mode::Run, &none, true));
+        assert!(is_needed(Mode::Run, &none, false));
+        assert!(is_needed(Mode::Uninstall, &none, true));
     }
 }

@@ -2,7 +2,7 @@
 //! counts what is written. Nothing runs in it; tests say what became ready.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{Arc, Mutex},
 };
@@ -41,6 +41,13 @@ pub const AUTHORITY: &str = "/api/v1/namespaces/demo/secrets/registry-ca";
 pub const SERVING: &str = "/api/v1/namespaces/demo/secrets/registry-tls";
 /// Path of its authority's public half.
 pub const CA_CONFIG_MAP: &str = "/api/v1/namespaces/demo/configmaps/registry-ca";
+/// Path of its serving pods' account.
+pub const ACCOUNT: &str = "/api/v1/namespaces/demo/serviceaccounts/registry";
+/// Path of its account for publishing.
+pub const PUBLISHER: &str = "/api/v1/namespaces/demo/serviceaccounts/registry-publisher";
+/// Path of the binding of that account.
+pub const PUBLISHER_BINDING: &str =
+    "/apis/rbac.authorization.k8s.io/v1/namespaces/demo/rolebindings/registry-publisher";
 /// Path of the binding of its serving pods.
 pub const REVIEWER: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/package-registry:demo:registry";
 /// Path of the list of what nodes trust.
@@ -55,6 +62,8 @@ pub struct Cluster {
     pub objects: BTreeMap<String, Value>,
     /// Every mutating call but Events.
     pub writes: Vec<String>,
+    /// Paths that nobody may write.
+    pub forbidden: BTreeSet<String>,
     created: u32,
 }
 
@@ -105,10 +114,15 @@ impl World {
         self.observe();
     }
 
-    /// Changes an object behind the operator's back.
+    /// Changes a field, or adds one, behind the operator's back.
     pub fn edit(&mut self, path: &str, pointer: &str, value: Value) {
         let mut cluster = self.cluster.lock().unwrap();
-        *cluster.objects.get_mut(path).unwrap().pointer_mut(pointer).unwrap() = value;
+        let object = cluster.objects.get_mut(path).unwrap();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        match object.pointer_mut(parent).unwrap() {
+            Value::Array(list) => list[name.parse::<usize>().unwrap()] = value,
+            map => map[name] = value,
+        }
         drop(cluster);
         self.observe();
     }
@@ -212,6 +226,9 @@ impl Cluster {
             return self.read(path, uri.query().unwrap_or_default());
         }
         self.writes.push(format!("{method} {path}"));
+        if self.forbidden.contains(path) {
+            return failure(403, "Forbidden", "not now");
+        }
         if *method == Method::DELETE {
             return self.delete(path, body);
         }
@@ -259,6 +276,7 @@ impl Cluster {
             return failure(409, "Conflict", "another uid");
         }
         let mut object = body.clone();
+        leave_out_zero_values(&mut object);
         let old = before.unwrap_or_else(|| {
             self.created += 1;
             json!({"metadata": {"uid": format!("uid-{}", self.created), "generation": 1}})
@@ -308,6 +326,16 @@ impl Cluster {
             self.objects.remove(path);
         }
         (200, answer)
+    }
+}
+
+/// What is said in an object, owned by whoever said it, and not stored.
+fn leave_out_zero_values(object: &mut Value) {
+    if let Some(spec) = object["spec"].as_object_mut() {
+        spec.retain(|key, value| key != "paused" || *value != false);
+    }
+    if let Some(pod) = object.pointer_mut("/spec/template/spec").and_then(Value::as_object_mut) {
+        pod.retain(|key, value| key != "nodeSelector" || *value != json!({}));
     }
 }
 

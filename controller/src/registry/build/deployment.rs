@@ -47,6 +47,8 @@ pub fn deployment(registry: &Validated) -> Deployment {
         spec: Some(DeploymentSpec {
             replicas: Some(registry.pods.instances),
             revision_history_limit: Some(2),
+            // The default, said so that it is repaired: a paused Deployment never rolls out what the spec says.
+            paused: Some(false),
             // Two processes must never have the volume at once.
             strategy: Some(DeploymentStrategy { type_: Some("Recreate".into()), ..DeploymentStrategy::default() }),
             selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },
@@ -79,7 +81,8 @@ fn pod(registry: &Validated) -> PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         image_pull_secrets: some(&registry.pods.image_pull_secrets),
-        node_selector: filled(&template.node_selector),
+        // Empty, too: what isn't said isn't ours, and a selector that somebody else set would stay.
+        node_selector: Some(template.node_selector.clone()),
         tolerations: some(&template.tolerations),
         affinity: template.affinity.clone(),
         topology_spread_constraints: some(&template.topology_spread_constraints),

@@ -30,10 +30,6 @@ pub struct Foundations {
     pub service_account: ServiceAccount,
     /// The account for publishing.
     pub publisher: ServiceAccount,
-    /// What it may do.
-    pub publisher_binding: RoleBinding,
-    /// What the serving pods may do.
-    pub reviewer_binding: ClusterRoleBinding,
 }
 
 /// The first part.
@@ -45,6 +41,22 @@ pub fn foundations(registry: &Validated) -> Foundations {
         service_anywhere: service::service(registry, &[]),
         service_account: identity::service_account(registry),
         publisher: identity::publisher(registry),
+    }
+}
+
+/// What the accounts may do, once they are known to be the registry's own.
+#[derive(Clone, Debug)]
+pub struct Rights {
+    /// Of those who publish.
+    pub publisher_binding: RoleBinding,
+    /// Of the serving pods.
+    pub reviewer_binding: ClusterRoleBinding,
+}
+
+/// The second part.
+#[must_use]
+pub fn rights(registry: &Validated) -> Rights {
+    Rights {
         publisher_binding: identity::publisher_binding(registry),
         reviewer_binding: identity::reviewer_binding(registry),
     }
@@ -61,7 +73,7 @@ pub struct Certificates {
     pub config_map: ConfigMap,
 }
 
-/// The second part.
+/// The third part.
 #[must_use]
 pub fn certificates(registry: &Validated, plan: &Plan) -> Certificates {
     Certificates {
@@ -113,8 +125,9 @@ deletionPolicy: Delete
         let built = foundations(&registry);
         insta::assert_yaml_snapshot!("default_service", built.service);
         insta::assert_yaml_snapshot!("default_claim", built.claim);
-        insta::assert_yaml_snapshot!("default_reviewer_binding", built.reviewer_binding);
-        insta::assert_yaml_snapshot!("default_publisher_binding", built.publisher_binding);
+        let rights = rights(&registry);
+        insta::assert_yaml_snapshot!("default_reviewer_binding", rights.reviewer_binding);
+        insta::assert_yaml_snapshot!("default_publisher_binding", rights.publisher_binding);
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub fn service(registry: &Validated, addresses: &[String]) -> Service {
             cluster_ip: addresses.first().cloned(),
             cluster_ips: (!addresses.is_empty()).then(|| addresses.to_vec()),
             ip_family_policy: Some("PreferDualStack".into()),
+            // Defaults, said so that they are repaired: nodes without a serving pod pull, too.
+            internal_traffic_policy: Some("Cluster".into()),
+            session_affinity: Some("None".into()),
             ..ServiceSpec::default()
         }),
         ..Service::default()

@@ -1,13 +1,14 @@
 //! Step 5: the status. Made here alone, and written only when it differs.
 
 pub mod certificate;
+pub mod nodes;
 pub mod outcome;
 pub mod ready;
 pub mod serving;
 pub mod storage;
 
 use crds::{
-    NodesStatus, Package, PackageRegistry, PackageRegistryStatus, PackagesStatus, StorageStatus,
+    Package, PackageRegistry, PackageRegistryStatus, PackagesStatus, StorageStatus,
     condition::{CERTIFICATE_READY, NODES_TRUSTED, READY, SERVING_READY, STORAGE_READY},
     reason,
 };
@@ -16,10 +17,8 @@ use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
 use kube::{Api, Client, ResourceExt};
 use snafu::ResultExt;
 
-use self::{
-    certificate::Certificates,
-    ready::{Nodes, Parts},
-};
+pub use self::nodes::trusted_before;
+use self::{certificate::Certificates, ready::Parts};
 use super::{
     apply::{Foundations, Outcome},
     certificates::addresses,
@@ -67,7 +66,9 @@ pub fn after_pass(object: &PackageRegistry, findings: &Findings<'_>, now: Timest
     {
         condition::set(&mut status.conditions, type_, verdict, generation, now);
     }
+    status.nodes = findings.opinion.as_ref().and_then(|opinion| nodes::numbers(&status, opinion, now));
     match &parts.nodes {
+        Some(nodes) if nodes.stands => {}
         Some(nodes) => condition::set(&mut status.conditions, NODES_TRUSTED, &nodes.verdict, generation, now),
         None => condition::remove(&mut status.conditions, NODES_TRUSTED),
     }
@@ -81,7 +82,6 @@ pub fn after_pass(object: &PackageRegistry, findings: &Findings<'_>, now: Timest
         status.certificate = Some(certificate::details(plan));
     }
     status.instances = findings.deployment.as_ref().ok().map(serving::instances);
-    status.nodes = nodes_of(findings, &status);
     status.packages = Some(findings.packages.clone());
     status.storage = Some(StorageStatus { kind: "local".into() });
     status.last_handled_ca_rotation.clone_from(&findings.handled_rotation);
@@ -99,14 +99,7 @@ fn set_address(status: &mut PackageRegistryStatus, service: &Outcome<Service>, u
     status.url = Some(url);
 }
 
-/// While nobody knows better, the numbers of before.
-fn nodes_of(findings: &Findings<'_>, status: &PackageRegistryStatus) -> Option<NodesStatus> {
-    let opinion = findings.opinion.as_ref()?;
-    opinion.nodes.clone().or_else(|| status.nodes.clone())
-}
-
 fn parts(before: &PackageRegistryStatus, findings: &Findings<'_>) -> Parts {
-    let trusted_before = trusted_before(before);
     Parts {
         storage: storage::verdict(
             &findings.foundations.claim,
@@ -120,20 +113,8 @@ fn parts(before: &PackageRegistryStatus, findings: &Findings<'_>) -> Parts {
             findings.deployment,
             &findings.symptoms.pods,
         ),
-        nodes: findings.opinion.as_ref().map(|opinion| Nodes {
-            verdict: opinion.verdict.clone(),
-            required: !trusted_before && !opinion.everywhere,
-        }),
+        nodes: findings.opinion.as_ref().map(|opinion| nodes::part(before, opinion)),
     }
-}
-
-/// Whether every node trusted the registry once, as far as its conditions tell.
-#[must_use]
-pub fn trusted_before(status: &PackageRegistryStatus) -> bool {
-    condition::is_true(&status.conditions, READY)
-        || condition::is_true(&status.conditions, NODES_TRUSTED)
-        || condition::find(&status.conditions, NODES_TRUSTED)
-            .is_some_and(|nodes| nodes.reason == reason::DEPENDENCY_NOT_READY)
 }
 
 /// The status when the spec can't be built, or nothing could be read. Pure.

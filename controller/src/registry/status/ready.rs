@@ -22,6 +22,8 @@ pub struct Parts {
 pub struct Nodes {
     /// `NodesTrusted`
     pub verdict: Verdict,
+    /// Whether that is the condition as it stands, since nobody knows better.
+    pub stands: bool,
     /// Whether it must become True first. Not after the first success: a lost node doesn't make a registry unready. And
     /// not for a refused upstream: the rest works.
     pub required: bool,
@@ -86,7 +88,7 @@ mod tests {
             storage: yes(),
             certificate: yes(),
             serving: yes(),
-            nodes: Some(Nodes { verdict: yes(), required: true }),
+            nodes: Some(Nodes { verdict: yes(), stands: false, required: true }),
         }
     }
 
@@ -113,11 +115,11 @@ mod tests {
     fn nodes_hold_it_back_only_where_they_are_required() {
         let mut parts = parts();
         let lost = Verdict::no(reason::DEPENDENCY_NOT_READY, "node n2 is lost");
-        parts.nodes = Some(Nodes { verdict: lost.clone(), required: true });
+        parts.nodes = Some(Nodes { verdict: lost.clone(), stands: false, required: true });
         let (ready, activity) = verdict(&parts, "u");
         assert_eq!(ready.status, Status::False);
         assert_eq!(activity, Activity::Reconciling(reason::PROGRESSING));
-        parts.nodes = Some(Nodes { verdict: lost, required: false });
+        parts.nodes = Some(Nodes { verdict: lost, stands: false, required: false });
         let (ready, _) = verdict(&parts, "u");
         assert_eq!(ready.status, Status::True);
         assert!(ready.message.contains("node n2 is lost"));

@@ -1,3 +1,4 @@
+use crds::NodesStatus;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::json;
 
@@ -17,7 +18,8 @@ fn now() -> Timestamp {
 }
 
 fn opinion(verdict: Verdict, everywhere: bool) -> Opinion {
-    Opinion { verdict, nodes: Some(NodesStatus { trusted: 2, desired: 2, summary: "2/2".into() }), everywhere }
+    let nodes = NodesStatus { trusted: 2, desired: 2, summary: "2/2".into(), trusted_since: None };
+    Opinion { verdict, nodes: Some(nodes), everywhere, enough: everywhere, provisional: false }
 }
 
 fn bound() -> PersistentVolumeClaim {
@@ -98,6 +100,61 @@ fn a_node_lost_after_the_first_success_changes_nodes_trusted_and_not_ready() {
     object.status = Some(third);
     let fourth = after(&object, Some(lost()), &Ok(serving()));
     assert!(condition::is_true(&fourth.conditions, READY));
+}
+
+/// In all that nodes have a part in.
+fn assert_same(a: &PackageRegistryStatus, b: &PackageRegistryStatus) {
+    assert_eq!((&a.conditions, &a.nodes), (&b.conditions, &b.nodes));
+}
+
+#[test]
+fn what_nodes_said_before_stands_until_the_first_look_after_a_start() {
+    let unseen = || Opinion {
+        nodes: None,
+        provisional: true,
+        ..opinion(Verdict::no(reason::PROGRESSING, "agents are being told"), false)
+    };
+    let mut object = registry("{}");
+    let first = after(&object, Some(unseen()), &Ok(serving()));
+    let nodes = condition::find(&first.conditions, NODES_TRUSTED).unwrap();
+    assert_eq!((nodes.status.as_str(), nodes.reason.as_str()), ("False", reason::PROGRESSING), "nothing stands");
+
+    object.status = Some(after(&object, Some(opinion(yes(), true)), &Ok(serving())));
+    assert_same(&after(&object, Some(unseen()), &Ok(serving())), object.status.as_ref().unwrap());
+
+    let lost = Verdict::no(reason::DEPENDENCY_NOT_READY, "n2 is lost");
+    object.status = Some(after(&object, Some(opinion(lost, false)), &Ok(serving())));
+    assert_same(&after(&object, Some(unseen()), &Ok(serving())), object.status.as_ref().unwrap());
+}
+
+#[test]
+fn a_node_that_joins_unfit_keeps_no_registry_from_being_ready_again_after_its_pod_was_replaced() {
+    let mut object = registry("{}");
+    let unset = || opinion(Verdict::no(reason::CONFIG_PATH_UNSET, "n3: config_path isn't set"), false);
+    object.status = Some(after(&object, Some(opinion(yes(), true)), &Ok(serving())));
+    let since = object.status.as_ref().unwrap().nodes.as_ref().unwrap().trusted_since.clone();
+    assert_eq!(since.as_deref(), Some("2030-01-01T00:00:00Z"));
+    let mut starting = serving();
+    starting.status.as_mut().unwrap().available_replicas = None;
+    for (deployment, ready) in [(serving(), true), (starting, false), (serving(), true)] {
+        let status = after(&object, Some(unset()), &Ok(deployment));
+        assert_eq!(condition::is_true(&status.conditions, READY), ready);
+        assert!(!condition::is_true(&status.conditions, NODES_TRUSTED));
+        assert_eq!(status.nodes.as_ref().unwrap().trusted_since, since, "written once");
+        object.status = Some(status);
+    }
+}
+
+#[test]
+fn nodes_that_are_lost_do_not_keep_a_new_registry_from_being_ready() {
+    let lost = Verdict::no(reason::DEPENDENCY_NOT_READY, "1/2 nodes trust the registry, 1 can't be reached");
+    let enough = Opinion { enough: true, ..opinion(lost, false) };
+    let status = after(&registry("{}"), Some(enough), &Ok(serving()));
+    let ready = condition::find(&status.conditions, READY).unwrap();
+    assert_eq!(ready.status, "True");
+    assert!(ready.message.contains("1 can't be reached"));
+    assert!(!condition::is_true(&status.conditions, NODES_TRUSTED));
+    assert!(trusted_before(&status));
 }
 
 #[test]
