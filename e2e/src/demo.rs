@@ -68,7 +68,7 @@ pub fn hello_image(reference: &str, program: &Path) -> Image {
 /// # Errors
 /// When cargo or strip fails.
 pub fn build_hello() -> Result<PathBuf, Error> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = crate::walk::root();
     let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
     let folder = env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

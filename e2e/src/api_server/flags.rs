@@ -41,8 +41,6 @@ pub(super) fn api_server(folder: &Path, port: u16, etcd: u16) -> Flags {
         ("tls-cert-file", file("apiserver.crt")),
         ("tls-private-key-file", file("apiserver.key")),
         ("authorization-mode", "RBAC".to_owned()),
-        // Some distributions have it: whoever makes an object block the deletion of its owner must be allowed to.
-        ("enable-admission-plugins", "OwnerReferencesPermissionEnforcement".to_owned()),
         ("allow-privileged", "true".to_owned()),
         ("service-cluster-ip-range", "10.0.0.0/22".to_owned()),
         ("service-account-issuer", "https://kubernetes.default.svc.cluster.local".to_owned()),

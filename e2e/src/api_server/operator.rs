@@ -104,7 +104,7 @@ pub(super) fn apply_manifests(cluster: &Cluster) -> Result<(), Whatever> {
     for folder in ["crds", "node-trust", "rbac"] {
         apply(&["apply", "-k", &path(folder)])?;
     }
-    apply(&["wait", "--for=condition=Established", "--timeout=20s", "-k", &path("crds")])
+    apply(&["wait", "--for=condition=Established", "--timeout=20s", "crd", "--all"])
 }
 
 impl Operator {

@@ -19,9 +19,6 @@ pub fn install(cluster: &Cluster, image: &str, privileged_namespaces: &[&str]) -
     let overlay = format!(
         "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [../../manifests/default]\n\
          images:\n  - {{name: package-registry, newName: {name}, newTag: {tag}}}\n\
-         replacements:\n  - source: {{kind: Deployment, name: package-registry-controller, fieldPath: \
-         'spec.template.spec.containers.[name=controller].image'}}\n    targets:\n      - select: {{kind: Deployment, name: \
-         package-registry-controller}}\n        fieldPaths: ['spec.template.spec.containers.[name=controller].env.[name=PACKAGE_REGISTRY_IMAGE].value']\n\
          patches:\n  - target: {{kind: Deployment, name: package-registry-controller}}\n    patch: |-\n      - op: add\n        \
          path: /spec/template/spec/containers/0/args/-\n        value: --privileged-namespaces={namespaces}\n",
         namespaces = [&["package-registry-system"], privileged_namespaces].concat().join(","),

@@ -9,7 +9,7 @@ use e2e::api_server::Moment;
 
 use crate::{
     seed::Chance,
-    stage::{Place, Stage},
+    stage::{Place, Stage, must},
     state::{self, difference},
 };
 
@@ -27,7 +27,7 @@ fn a_controller_that_is_killed_at_any_moment_of_a_creation_ends_in_the_same_stat
     let expected = state::of(&undisturbed);
     let writes = creation_writes(&stage, moment, &undisturbed);
     assert!(writes >= 10, "{writes} writes make a registry?");
-    controller.kill().unwrap();
+    must(controller.kill());
 
     let mut chance = Chance::new();
     let mut places = Vec::new();
@@ -44,7 +44,7 @@ fn a_controller_that_is_killed_at_any_moment_of_a_creation_ends_in_the_same_stat
             sleep(Duration::from_millis(1));
         }
         sleep(pause);
-        controller.kill().unwrap();
+        must(controller.kill());
         places.push(place);
     }
     let controller = stage.controller("one");

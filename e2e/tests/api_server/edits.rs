@@ -25,7 +25,7 @@ const EDITS: [&str; 9] = [
 /// Where a part has another form, it is this.
 const OTHERS: [(usize, &str); 2] = [(0, "service: {name: images}"), (3, "nodeTrust: {enabled: false}")];
 
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 2;
 
 #[test]
 fn a_spec_that_is_edited_and_reverted_has_identical_children() {

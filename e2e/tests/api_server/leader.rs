@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use e2e::{api_server::NAMESPACE, walk};
 
-use crate::stage::{Stage, log_end, wait};
+use crate::stage::{Stage, log_end, must, wait};
 
 #[test]
 fn of_two_controllers_one_leads_and_the_other_takes_over_when_it_dies_or_stops() {
@@ -20,7 +20,7 @@ fn of_two_controllers_one_leads_and_the_other_takes_over_when_it_dies_or_stops()
     assert_eq!(holder(&stage), "one");
 
     let begin = Instant::now();
-    first.kill().unwrap();
+    must(first.kill());
     wait("the second controller to lead", || Ok(second.leads()?.then_some(())));
     let took = begin.elapsed();
     assert!(took < Duration::from_secs(20), "the lease was taken over after {took:?}\n{}", log_end(&second));
@@ -36,7 +36,7 @@ fn of_two_controllers_one_leads_and_the_other_takes_over_when_it_dies_or_stops()
     let third = stage.controller("three");
     wait("the third controller to answer", || Ok(third.leads().ok()));
     let begin = Instant::now();
-    second.stop().unwrap();
+    must(second.stop());
     wait("the third controller to lead", || Ok(third.leads()?.then_some(())));
     let took = begin.elapsed();
     assert!(took < Duration::from_secs(8), "a free lease was taken after {took:?}\n{}", log_end(&third));

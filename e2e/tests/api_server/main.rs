@@ -2,7 +2,7 @@
 //! rights, and the tests say what kubelets would.
 //!
 //! They share one API server and run one after the other, however many threads there are; each has namespaces of its own.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
 
 mod crash;
 mod creation;

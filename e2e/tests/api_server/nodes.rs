@@ -7,15 +7,19 @@ use snafu::{ResultExt as _, Whatever};
 /// How many nodes there are said to be.
 pub const NODES: i64 = 2;
 
-/// Says of everything that is there that it works, where that isn't said of its present generation.
-pub fn play(cluster: &Cluster, namespace: &str) -> Result<(), Whatever> {
-    for object in walk::get_all(cluster, "deployment,pvc", namespace, "")? {
+/// Says of everything that is there that it works, where that isn't said of its present generation. The namespace's registry,
+/// as it was before, comes back.
+pub fn play(cluster: &Cluster, namespace: &str) -> Result<Option<Object>, Whatever> {
+    let mut registry = None;
+    trust(cluster)?;
+    for object in walk::get_all(cluster, "deployment,pvc,packageregistry", namespace, "")? {
         match object.text("/kind") {
             "Deployment" => serve(cluster, &object)?,
-            _ => bind(cluster, &object)?,
+            "PersistentVolumeClaim" => bind(cluster, &object)?,
+            _ => registry = Some(object),
         }
     }
-    trust(cluster)
+    Ok(registry)
 }
 
 /// The claim has a volume.

@@ -2,7 +2,7 @@
 
 use std::{thread::sleep, time::Duration};
 
-use crate::stage::{Stage, log_end, wait};
+use crate::stage::{Stage, log_end, must, wait};
 
 #[test]
 fn a_controller_that_finds_everything_as_it_should_be_changes_nothing_but_its_lease() {
@@ -21,7 +21,7 @@ fn a_controller_that_finds_everything_as_it_should_be_changes_nothing_but_its_le
     let moment = stage.audit_log().now().unwrap();
     place.touch();
     sleep(Duration::from_secs(8));
-    controller.kill().unwrap();
+    must(controller.kill());
     // A new process remembers nothing: everything that it needs to know is in the cluster.
     let controller = stage.controller("one");
     sleep(Duration::from_secs(12));

@@ -48,7 +48,7 @@ fn every_child_that_is_deleted_comes_back_and_the_service_with_its_address() {
 }
 
 /// Kind, name, patch, and the field that it changes.
-const EDITS: [(&str, &str, &str, &str); 16] = [
+const EDITS: [(&str, &str, &str, &str); 15] = [
     ("deployment", "main", r#"{"spec":{"replicas":0}}"#, "/spec/replicas"),
     (
         "deployment",
@@ -77,7 +77,6 @@ const EDITS: [(&str, &str, &str, &str); 16] = [
         "/subjects",
     ),
     ("configmap", "main-ca", r#"{"data":{"ca.crt":"nothing"}}"#, "/data/ca.crt"),
-    ("pvc", "main", r#"{"metadata":{"labels":null}}"#, "/metadata/labels"),
     ("secret", "main-ca", r#"{"metadata":{"labels":{"app.kubernetes.io/name":"other"}}}"#, "/metadata/labels"),
     ("secret", "main-tls", r#"{"data":{"tls.crt":"bm90aGluZw=="}}"#, "/data/tls.crt"),
 ];

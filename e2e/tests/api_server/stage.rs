@@ -11,7 +11,7 @@ use e2e::{
     cluster::Cluster,
     walk::{self, Object},
 };
-use snafu::Whatever;
+use snafu::{ResultExt as _, Whatever};
 
 use crate::nodes;
 
@@ -61,18 +61,18 @@ impl Stage {
 
     /// Starts a controller as the pod of that name.
     pub fn controller(&self, pod: &str) -> Controller {
-        self.site.operator.start(pod).unwrap_or_else(|error| panic!("{}", chain(&error)))
+        must(self.site.operator.start(pod))
     }
 
     /// Applies the operator's manifests again.
     pub fn apply_manifests(&self) {
-        self.site.operator.apply_manifests(&self.site.server).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        must(self.site.operator.apply_manifests(&self.site.server));
     }
 
     /// Makes a namespace.
     pub fn place(&self, namespace: &str) -> Place<'_> {
         let yaml = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}");
-        walk::apply(self.cluster(), &yaml).unwrap();
+        must(walk::apply(self.cluster(), &yaml));
         Place { cluster: self.cluster(), namespace: namespace.to_owned() }
     }
 
@@ -104,13 +104,15 @@ impl Stage {
             walk::delete(cluster, "packageregistry", namespace, name).unwrap();
         }
         wait("every registry to go", || {
+            nodes::trust(cluster)?;
             Ok(walk::get_all(cluster, "packageregistry", "", "")?.is_empty().then_some(()))
         });
         let mut refused = self.requests(self.begin.get());
         refused.retain(|request| matches!(request.code, 401 | 403));
         assert!(refused.is_empty(), "refused: {refused:#?}\n{}", log_end(&controller));
         assert!(!controller.log().contains("panicked"), "{}", log_end(&controller));
-        controller.stop().unwrap();
+        let log = log_end(&controller);
+        must(controller.stop().with_whatever_context::<_, _, Whatever>(|_| format!("it has logged:\n{log}")));
     }
 }
 
@@ -138,7 +140,7 @@ impl Place<'_> {
     }
 
     pub fn apply(&self, yaml: &str) {
-        walk::apply(self.cluster, yaml).unwrap_or_else(|error| panic!("{}", chain(&error)));
+        must(walk::apply(self.cluster, yaml));
     }
 
     pub fn get(&self, kind: &str, name: &str) -> Option<Object> {
@@ -148,23 +150,20 @@ impl Place<'_> {
     /// Waits for a condition of the registry.
     pub fn has(&self, condition: &str, status: &str) -> Object {
         let object = ("packageregistry", self.namespace.as_str(), REGISTRY);
-        walk::wait_for(self.cluster, object, (condition, status), WITHIN)
-            .unwrap_or_else(|error| panic!("{}", chain(&error)))
+        must(walk::wait_for(self.cluster, object, (condition, status), WITHIN))
     }
 
     /// Waits for a reason of a condition of the registry.
     pub fn reason(&self, condition: &str, reason: &str) -> Object {
         let object = ("packageregistry", self.namespace.as_str(), REGISTRY);
-        walk::wait_for_reason(self.cluster, object, (condition, reason), WITHIN)
-            .unwrap_or_else(|error| panic!("{}", chain(&error)))
+        must(walk::wait_for_reason(self.cluster, object, (condition, reason), WITHIN))
     }
 
     /// Plays the nodes until the registry is ready, as it is declared now, and trusted where that is asked for.
     pub fn settle(&self) -> Object {
         let mut last = String::new();
         let found = walk::wait_until("the registry to be ready", WITHIN, || {
-            nodes::play(self.cluster, &self.namespace)?;
-            let registry = walk::get(self.cluster, "packageregistry", &self.namespace, REGISTRY)?;
+            let registry = nodes::play(self.cluster, &self.namespace)?;
             last = registry.as_ref().map(Object::summary).unwrap_or_default();
             let settled = |registry: &Object| {
                 let trusted = registry.condition("NodesTrusted").is_none_or(|(status, ..)| status == "True");
@@ -186,13 +185,16 @@ impl Place<'_> {
     /// Deletes the registry and waits until it is gone.
     pub fn delete_registry(&self) {
         walk::delete(self.cluster, "packageregistry", &self.namespace, REGISTRY).unwrap();
-        walk::wait_gone(self.cluster, "packageregistry", &self.namespace, REGISTRY, WITHIN).unwrap();
+        wait("the registry to go", || {
+            nodes::trust(self.cluster)?;
+            Ok((!walk::exists(self.cluster, "packageregistry", &self.namespace, REGISTRY)?).then_some(()))
+        });
     }
 }
 
 /// Waits until there is an answer.
 pub fn wait<T>(what: &str, ask: impl FnMut() -> Result<Option<T>, Whatever>) -> T {
-    walk::wait_until(what, WITHIN, ask).unwrap_or_else(|error| panic!("{}", chain(&error)))
+    must(walk::wait_until(what, WITHIN, ask))
 }
 
 fn remove_registries_by_force(cluster: &Cluster) {
@@ -206,7 +208,12 @@ fn remove_registries_by_force(cluster: &Cluster) {
     }
 }
 
+/// What came of something that must succeed.
+pub fn must<T>(result: Result<T, Whatever>) -> T {
+    result.unwrap_or_else(|error| panic!("{}", chain(&error)))
+}
+
 /// An error with its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
+fn chain(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", chain(cause)))
 }

@@ -49,9 +49,6 @@ fn a_child_that_is_deleted_by_hand_comes_back_and_the_service_with_its_address()
     place.leave();
 }
 
-/// The owner's label, as a JSON pointer.
-const LABEL: &str = "/metadata/labels/registry.dcos.io~1registry";
-
 #[test]
 fn what_tells_the_nodes_is_repaired_when_it_is_edited_or_deleted() {
     let place = Place::new("told");
@@ -100,7 +97,6 @@ fn a_child_that_is_edited_by_hand_is_put_right() {
             r#"{"automountServiceAccountToken":true}"#,
             "/automountServiceAccountToken",
         ),
-        ("pvc", "dcos-registry", r#"{"metadata":{"labels":{"registry.dcos.io/registry":"other"}}}"#, LABEL),
     ];
     for (kind, name, patch, pointer) in edits {
         let before = place.get(kind, name).unwrap();
