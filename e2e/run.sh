@@ -8,5 +8,6 @@ if [ -z "${KUBECONFIG:-}" ] && ! cluster env >/dev/null 2>&1; then
   [ "${KEEP_CLUSTER:-}" = 1 ] || trap 'cluster down' EXIT
   cluster up
 fi
+# The controller on an API server of its own, which needs this machine's etcd: not with somebody else's cluster.
 [ $# -gt 0 ] || [ -n "${KUBECONFIG:-}" ] || cargo test -p e2e --test api_server -- --test-threads=1
 cargo test -p e2e --test cluster -- --test-threads=1 "$@"
