@@ -155,7 +155,9 @@ fn down() -> Result<(), Whatever> {
     walk::delete(&cluster, "packageregistry", NAMESPACE, REGISTRY)?;
     walk::wait_gone(&cluster, "packageregistry", NAMESPACE, REGISTRY, Duration::from_mins(2))?;
     for namespace in [NAMESPACE, "site"] {
+        // Packages have a finalizer, so they must be gone before the controller and their kind are.
         walk::delete(&cluster, "namespace", "", namespace)?;
+        walk::wait_gone(&cluster, "namespace", "", namespace, Duration::from_mins(2))?;
     }
     walk::uninstall(&cluster)
 }
