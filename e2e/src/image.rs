@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use snafu::{ResultExt, Snafu};
@@ -138,7 +139,7 @@ impl Image {
     pub fn write_oci_layout(&self, folder: &Path) -> Result<String, Error> {
         let mut parts = self.parts()?;
         let manifest = oci_manifest(&parts).to_string();
-        let digest = hex(&Sha256::digest(&manifest));
+        let digest = HEXLOWER.encode(&Sha256::digest(&manifest));
         let index = json!({
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -165,7 +166,7 @@ impl Image {
     fn parts(&self) -> Result<Parts, Error> {
         let (layer, layer_digest, layer_size) = self.layer()?;
         let config = self.config(&layer_digest).to_string().into_bytes();
-        let config_digest = hex(&Sha256::digest(&config));
+        let config_digest = HEXLOWER.encode(&Sha256::digest(&config));
         Ok(Parts { layer, layer_digest, layer_size, config, config_digest })
     }
 
@@ -182,7 +183,7 @@ impl Image {
         }
         let mut hashing = builder.into_inner().context(on_temporary)?;
         hashing.file.seek(SeekFrom::Start(0)).context(on_temporary)?;
-        Ok((hashing.file, hex(&hashing.hash.finalize()), hashing.size))
+        Ok((hashing.file, HEXLOWER.encode(&hashing.hash.finalize()), hashing.size))
     }
 
     fn config(&self, layer_digest: &str) -> Value {
@@ -258,14 +259,6 @@ impl Write for Hashing {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,10 +314,10 @@ mod tests {
         let manifest: Value = serde_json::from_slice(&content("manifest.json")).unwrap();
         assert_eq!(manifest[0]["RepoTags"][0], "example.com/hello:1");
         let config_name = manifest[0]["Config"].as_str().unwrap();
-        assert_eq!(config_name, format!("{}.json", hex(&Sha256::digest(content(config_name)))));
+        assert_eq!(config_name, format!("{}.json", HEXLOWER.encode(&Sha256::digest(content(config_name)))));
         let config: Value = serde_json::from_slice(&content(config_name)).unwrap();
         let layer = content(manifest[0]["Layers"][0].as_str().unwrap());
-        assert_eq!(config["rootfs"]["diff_ids"][0], format!("sha256:{}", hex(&Sha256::digest(&layer))));
+        assert_eq!(config["rootfs"]["diff_ids"][0], format!("sha256:{}", HEXLOWER.encode(&Sha256::digest(&layer))));
         assert_eq!(config["config"]["User"], "65532:65532");
         let names: Vec<String> = self::files(&layer).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["bin", "bin/hello", "bin/sh"]);
@@ -338,7 +331,10 @@ mod tests {
             fs::read_dir(folder.path().join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(blobs.len(), 3);
         for blob in &blobs {
-            assert_eq!(blob.file_name().unwrap().to_str().unwrap(), hex(&Sha256::digest(fs::read(blob).unwrap())));
+            assert_eq!(
+                blob.file_name().unwrap().to_str().unwrap(),
+                HEXLOWER.encode(&Sha256::digest(fs::read(blob).unwrap()))
+            );
         }
         let index: Value = serde_json::from_slice(&fs::read(folder.path().join("index.json")).unwrap()).unwrap();
         assert_eq!(index["manifests"][0]["digest"], digest);
