@@ -298,6 +298,9 @@ async fn list_packages(State(state): State<Shared>, headers: HeaderMap) -> Resul
                 added_at: None,
                 size: None,
                 digest: None,
+                source: None,
+                removal_requested: false,
+                progress: None,
                 managed_by: Some(declaration.id.clone()),
                 images: Vec::new(),
             })
