@@ -153,7 +153,7 @@ impl Catalogue {
     /// A store that fails; what was not removed goes with a later sweep.
     pub async fn withdraw(&self, id: &str, known: Option<&Key>, withdrawn: &mut Vec<Entry>) -> Result<(), SweepError> {
         let mut turn = self.inner.turn.lock().await;
-        for key in self.keys(keys::PACKAGES).await? {
+        for key in self.keys().await? {
             match self.read(&key).await {
                 Ok((entry, _)) if entry.declaration.id == id => {
                     // Noted first: while an entry can't be read, only what is noted is removed.
@@ -190,6 +190,7 @@ impl Catalogue {
         let mut walk = Walk { needs: &needs, reach, compare, seen: HashSet::new() };
         // Tags and links before the bytes they lead to.
         self.sweep_under(keys::REPOSITORIES, &mut walk).await?;
+        self.sweep_under(keys::RELEASES, &mut walk).await?;
         self.sweep_under(keys::BLOBS, &mut walk).await?;
         self.complete_links(&walk).await?;
         turn.gone.clear();
