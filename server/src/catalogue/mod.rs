@@ -8,6 +8,7 @@ pub mod needs;
 mod numbers;
 pub mod pins;
 mod publish;
+pub mod snapshot;
 mod survey;
 mod sweep;
 
@@ -23,6 +24,8 @@ use entry::{Entry, EntryError, Roots};
 pub use numbers::Number;
 use pins::Pins;
 pub use publish::{Intent, PublishError};
+use snapshot::View;
+pub use snapshot::{Listed, Snapshot};
 pub use sweep::{Restored, SweepError};
 
 /// Most bytes of an entry, checked when it is written too: one that could not be read again must never be.
@@ -37,6 +40,7 @@ pub struct Catalogue {
 struct Inner {
     storage: Arc<dyn Storage>,
     pins: Pins,
+    view: View,
     /// One publication, withdrawal or sweep at a time.
     turn: Mutex<Turn>,
 }
@@ -94,7 +98,7 @@ impl Catalogue {
     /// The catalogue of a store.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        let inner = Inner { storage, pins: Pins::default(), turn: Mutex::default() };
+        let inner = Inner { storage, pins: Pins::default(), view: View::default(), turn: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 

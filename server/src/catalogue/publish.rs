@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::entry::{Declared, Entry, EntryError, Publication, Roots};
 use super::needs::link_bytes;
 use super::numbers::Number;
+use super::snapshot::Freshness;
 use super::{Catalogue, ENTRY_LIMIT, ReadError, Turn};
 use crate::names::CoordinateCode;
 use crate::storage::keys::{self, Key};
@@ -165,7 +166,8 @@ impl Catalogue {
         turn.gone.push(roots.clone());
         self.write_links(&roots).await?;
         let condition = there.as_ref().map_or(Condition::Absent, |(_, version)| Condition::Unchanged(version.clone()));
-        self.storage().put(&roots.entry, bytes, condition).await?;
+        let state = self.storage().put(&roots.entry, bytes, condition).await?;
+        self.note_written(&roots.entry, state, entry).await;
         turn.gone.pop();
         turn.gone.extend(there.map(|(there, _)| there.roots()).transpose()?);
         turn.order = entry.order;
@@ -192,9 +194,10 @@ impl Catalogue {
     /// A number for a coordinate, above that of every other version of the name where the caller leaves it open.
     async fn number(&self, number: Number, name: &str, code: &CoordinateCode) -> Result<u64, PublishError> {
         let mut highest = None;
-        for entry in self.packages().await? {
-            if entry.name == name && entry.code()? != *code {
-                highest = highest.max(Some(entry.release_version));
+        let own = keys::entry(code);
+        for package in &self.look(Freshness::Recent).await?.packages {
+            if package.name == name && package.key != own {
+                highest = highest.max(Some(package.release_version));
             }
         }
         let name = name.parse().map_err(|source| EntryError::BadName { source })?;

@@ -59,6 +59,7 @@ impl Catalogue {
     pub(super) async fn quarantine(&self, key: &Key) -> Result<(), StorageError> {
         let to = keys::quarantined(key);
         self.storage().rename(key, &to).await?;
+        self.note_removed(key).await;
         tracing::error!(%key, quarantine = %to, "a damaged entry was moved to the quarantine");
         Ok(())
     }
