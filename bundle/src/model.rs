@@ -9,6 +9,8 @@ pub struct Bundle {
     pub metadata: Vec<u8>,
     /// `manifest.json`, byte for byte, where there is one.
     pub manifest: Option<Vec<u8>>,
+    /// `images/index.json`, byte for byte, where the images came in an OCI layout.
+    pub index: Option<Vec<u8>>,
     /// Signature bundles (`signatures/<n>.json`), byte for byte, in order of their names.
     pub signatures: Vec<Vec<u8>>,
     /// `packagingVersion` of the metadata: `3.0`, `4.0` or `5.0`.

@@ -25,6 +25,7 @@ const ALL_SIGNATURES_BYTES: usize = 4 << 20;
 pub(super) struct Collected {
     pub(super) metadata: Option<(Metadata, Vec<u8>)>,
     pub(super) manifest: Option<Vec<u8>>,
+    pub(super) index: Option<Vec<u8>>,
     pub(super) signatures: BTreeMap<u32, Vec<u8>>,
     /// By entry path.
     pub(super) files: BTreeMap<String, File>,
@@ -75,6 +76,7 @@ impl Collected {
                 let bytes = small(name, zip, limits.json)?;
                 let images = read_index(&bytes).or_else(|reason| InvalidSnafu { place: name, reason }.fail())?;
                 self.images_are(images, INDEX)?;
+                self.index = Some(bytes);
             }
             EntryKind::Blob(digest) => {
                 let Receipt { digest, size } = blob(name, &digest, zip, sink)?;

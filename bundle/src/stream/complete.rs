@@ -36,7 +36,7 @@ pub(super) fn complete<S: Sink>(
     limits: &Limits,
 ) -> Result<Bundle, ReadError<S::Error>> {
     let images = images(&collected, sink, limits)?;
-    let Collected { metadata, manifest, signatures, files, .. } = collected;
+    let Collected { metadata, manifest, index, signatures, files, .. } = collected;
     let (parsed, metadata) = metadata.ok_or_else(no_metadata)?;
     for address in parsed.addresses.iter().filter(|address| address.starts_with("resources/")) {
         if !files.contains_key(address) {
@@ -62,6 +62,7 @@ pub(super) fn complete<S: Sink>(
         size,
         metadata,
         manifest,
+        index,
         signatures: signatures.into_values().collect(),
         packaging_version,
         name: coordinate.name,

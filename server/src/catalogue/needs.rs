@@ -18,6 +18,7 @@ pub struct Needs {
     /// Links with what they hold; those of blobs hold nothing.
     links: HashMap<Place, (u64, Option<Link>)>,
     tags: HashMap<Place, (u64, TagTarget)>,
+    releases: HashSet<Place>,
 }
 
 /// What is to be done with something that is in the store.
@@ -56,6 +57,7 @@ impl Needs {
     fn mark(&mut self, roots: Roots) {
         let order = roots.order;
         self.blobs.extend(roots.blobs);
+        self.releases.insert(roots.release);
         let manifests = roots.manifests.into_iter().map(|(place, link)| (place, Some(link)));
         for (place, link) in manifests.chain(roots.blob_links.into_iter().map(|place| (place, None))) {
             keep_latest(&mut self.links, place, order, link);
@@ -95,7 +97,8 @@ impl Needs {
             },
             Place::Blob(digest) if self.blobs.contains(digest) => Verdict::Keep,
             Place::ManifestLink(..) | Place::BlobLink(..) if self.links.contains_key(place) => Verdict::Keep,
-            Place::Blob(_) | Place::ManifestLink(..) | Place::BlobLink(..) => Verdict::Remove,
+            Place::Release(..) if self.releases.contains(place) => Verdict::Keep,
+            Place::Blob(_) | Place::ManifestLink(..) | Place::BlobLink(..) | Place::Release(..) => Verdict::Remove,
         }
     }
 }
@@ -114,13 +117,13 @@ pub(super) fn link_bytes(link: Option<&Link>) -> Result<Bytes, serde_json::Error
 
 #[cfg(test)]
 mod tests {
-    use super::super::entry::{Declared, Link};
+    use super::super::entry::{Declared, Link, code_of};
     use super::*;
-    use crate::names::{Repository, Tag};
+    use crate::names::{CoordinateCode, Repository, Tag};
     use crate::storage::keys;
 
     fn target(content: &str) -> TagTarget {
-        TagTarget { digest: digest(content).to_string(), media_type: "m".into(), size: 1 }
+        TagTarget { digest: digest(content).to_string(), media_type: "m".into(), size: 1, pushed: false }
     }
 
     fn digest(content: &str) -> Digest {
@@ -135,15 +138,19 @@ mod tests {
         "5".parse().unwrap()
     }
 
+    fn code(release_version: u64) -> CoordinateCode {
+        code_of("redis", &release_version.to_string()).unwrap()
+    }
+
     fn package(id: &str, release_version: u64, order: u64, content: &str) -> Roots {
-        let code = "pmrg4".parse().unwrap();
         let link = Place::ManifestLink(repository(), digest(content));
         Roots {
-            entry: keys::entry(&code, release_version),
+            entry: keys::entry(&code(release_version)),
+            release: Place::Release("redis".parse().unwrap(), release_version),
             release_version,
             declaration: Declared { id: id.into(), source: "s".into(), by: "a/b".into() },
             order,
-            manifests: vec![(link, Link { media_type: "m".into(), size: 1 })],
+            manifests: vec![(link, Link { media_type: "m".into(), size: 1, pushed: None })],
             blob_links: vec![],
             tags: vec![(repository(), tag(), target(content))],
             blobs: vec![digest(content)],
@@ -198,7 +205,7 @@ mod tests {
     fn a_declaration_keeps_its_latest_publication_alone() {
         let needs = Needs::of(vec![package("a", 1, 1, "old"), package("a", 2, 2, "new")]);
         assert_eq!(needs.superseded.len(), 1);
-        assert_eq!(needs.superseded[0].entry, keys::entry(&"pmrg4".parse().unwrap(), 1));
+        assert_eq!(needs.superseded[0].entry, keys::entry(&code(1)));
         assert_eq!(needs.verdict(&Place::Blob(digest("old"))), Verdict::Remove);
         assert_eq!(needs.verdict(&Place::Blob(digest("new"))), Verdict::Keep);
     }

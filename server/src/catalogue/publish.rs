@@ -1,6 +1,6 @@
 //! Making a package visible: links, then tags, then the entry.
 
-use bundle::coordinate::Coordinate;
+use api::PackageSource;
 use bundle::model::Bundle;
 use bytes::Bytes;
 use k8s_openapi::jiff::Timestamp;
@@ -8,29 +8,37 @@ use serde::Serialize;
 use snafu::{Snafu, ensure};
 use tokio_util::sync::CancellationToken;
 
-use super::entry::{Declared, Entry, EntryError, Publication, Roots, code_of};
+use super::entry::{Declared, Entry, EntryError, Publication, Roots};
 use super::needs::link_bytes;
-use super::{Catalogue, ENTRY_LIMIT, ReadError};
+use super::numbers::Number;
+use super::snapshot::Freshness;
+use super::{Catalogue, ENTRY_LIMIT, ReadError, Turn};
 use crate::names::CoordinateCode;
-use crate::storage::keys::{self, Key, Place};
-use crate::storage::{Condition, StorageError};
+use crate::storage::keys::{self, Key};
+use crate::storage::{Condition, StorageError, Version};
+
+/// How often an entry is written that somebody else writes at the same time.
+const ATTEMPTS: usize = 8;
 
 /// How often a link or tag that others write at the same time is tried.
 const TAG_ATTEMPTS: usize = 8;
 /// Most bytes of a tag or link.
 pub(super) const SMALL: u64 = 64 << 10;
 
-/// The release version that a package is to get.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Number {
-    /// This one.
-    Exactly(u64),
-    /// This one, raised until it is above that of every other version of the name.
-    From(u64),
+/// What somebody wants to publish a bundle as.
+#[derive(Clone, Debug)]
+pub struct Intent {
+    /// The number that it is to get.
+    pub number: Number,
+    /// How it came in.
+    pub source: PackageSource,
+    /// Who wants it.
+    pub declaration: Declared,
 }
 
 /// Why a package was not published.
 #[derive(Debug, Snafu)]
+#[snafu(visibility(pub(super)))]
 pub enum PublishError {
     /// Another declaration has that name and version.
     #[snafu(display(
@@ -68,6 +76,20 @@ pub enum PublishError {
         /// Most bytes.
         limit: u64,
     },
+    /// Others claimed every number first.
+    #[snafu(display("others were always quicker to claim a release version of {name}; it is tried again"))]
+    NumbersTaken {
+        /// Name of the package.
+        name: String,
+    },
+    /// Others wrote the entry each time.
+    #[snafu(display("others were always quicker to write {name} {version}; it is tried again"))]
+    Outrun {
+        /// Name of the package.
+        name: String,
+        /// Version of the package.
+        version: String,
+    },
     /// Somebody withdrew or replaced the declaration.
     #[snafu(display("the declaration was withdrawn or replaced"))]
     Cancelled,
@@ -95,76 +117,91 @@ impl Catalogue {
     pub async fn publish(
         &self,
         bundle: Bundle,
-        number: Number,
-        declaration: Declared,
+        intent: Intent,
         cancelled: &CancellationToken,
     ) -> Result<Entry, PublishError> {
         let mut turn = self.inner.turn.lock().await;
-        ensure!(!cancelled.is_cancelled(), CancelledSnafu);
-        let code = code_of(&bundle.name, &bundle.version)?;
-        let release_version = self.release_version(number, &bundle.name, &code).await?;
-        let mut replaced = None;
-        for key in self.keys(&keys::entries(&code)).await? {
-            let (there, version) = match self.read(&key).await {
-                Err(error) if error.is_damage() => {
-                    self.quarantine(&key).await?;
-                    continue;
-                }
-                other => other?,
-            };
-            if there.declaration.id != declaration.id {
-                let same = there.digest == bundle.content_digest;
-                return AlreadyDeclaredSnafu {
-                    name: bundle.name,
-                    version: bundle.version,
-                    by: there.declaration.by,
-                    content: if same { "with the same content" } else { "with other content" },
-                }
-                .fail();
-            }
-            if there.release_version == release_version {
-                replaced = Some((there.roots()?, version));
-            }
-        }
         let now = Timestamp::now();
         let order = u64::try_from(now.as_microsecond()).unwrap_or_default().max(turn.order + 1);
-        let publication = Publication { release_version, declaration, added_at: now.to_string(), order };
-        let entry = Entry::new(bundle, publication)?;
-        let (roots, bytes) = (entry.roots()?, json(&entry)?);
-        let size = bytes.len() as u64;
+        let Intent { number, source, declaration } = intent;
+        let publication =
+            Publication { release_version: u64::MAX, source, declaration, added_at: now.to_string(), order };
+        let mut entry = Entry::new(bundle, publication)?;
+        // With the longest number there is: nothing is written for what could not be read again.
+        let size = json(&entry)?.len() as u64;
         ensure!(size <= ENTRY_LIMIT, TooLargeSnafu { size, limit: ENTRY_LIMIT });
+        for _ in 0..ATTEMPTS {
+            ensure!(!cancelled.is_cancelled(), CancelledSnafu);
+            match self.attempt(&mut turn, &mut entry, number).await {
+                // Another instance wrote the entry since it was looked at.
+                Err(PublishError::Store { source: StorageError::ConditionFailed { .. } }) => {}
+                other => return other.map(|()| entry),
+            }
+        }
+        OutrunSnafu { name: entry.name, version: entry.version }.fail()
+    }
+
+    async fn attempt(&self, turn: &mut Turn, entry: &mut Entry, number: Number) -> Result<(), PublishError> {
+        let code = entry.code()?;
+        let there = self.standing(&code).await?;
+        if let Some((there, _)) = &there
+            && there.declaration.id != entry.declaration.id
+        {
+            let same = there.digest == entry.digest;
+            return AlreadyDeclaredSnafu {
+                name: &entry.name,
+                version: &entry.version,
+                by: &there.declaration.by,
+                content: if same { "with the same content" } else { "with other content" },
+            }
+            .fail();
+        }
+        entry.release_version = match (number, &there) {
+            // A package that is published again keeps its number.
+            (Number::From(from), Some((there, _))) if there.release_version >= from => there.release_version,
+            _ => self.number(number, &entry.name, &code).await?,
+        };
+        let (roots, bytes) = (entry.roots()?, json(entry)?);
         // Taken back by the next sweep, should it end before the entry is there.
         turn.gone.push(roots.clone());
         self.write_links(&roots).await?;
-        let (replaced, condition) = match replaced {
-            Some((replaced, version)) => (Some(replaced), Condition::Unchanged(version)),
-            None => (None, Condition::Absent),
-        };
-        self.storage().put(&roots.entry, bytes, condition).await?;
+        let condition = there.as_ref().map_or(Condition::Absent, |(_, version)| Condition::Unchanged(version.clone()));
+        let state = self.storage().put(&roots.entry, bytes, condition).await?;
+        self.note_written(&roots.entry, state, entry).await;
         turn.gone.pop();
-        turn.gone.extend(replaced);
-        turn.order = order;
+        turn.gone.extend(there.map(|(there, _)| there.roots()).transpose()?);
+        turn.order = entry.order;
         if let Err(error) = self.release(&code).await {
             tracing::warn!(%error, "what was damaged of a package stays in quarantine, although it was published again");
         }
-        Ok(entry)
+        Ok(())
     }
 
-    /// The number to publish under. Its own coordinate doesn't count: that entry is about to be replaced, or refuses.
-    async fn release_version(&self, number: Number, name: &str, own: &CoordinateCode) -> Result<u64, StorageError> {
-        let from = match number {
-            Number::Exactly(number) => return Ok(number),
-            Number::From(from) => from,
-        };
-        let mut above = from;
-        for key in self.keys(keys::PACKAGES).await? {
-            let Some(Place::Entry(code, there)) = Place::of(key.as_str()) else { continue };
-            let same_name = Coordinate::from_code(code.as_str()).is_ok_and(|coordinate| coordinate.name == name);
-            if same_name && code != *own {
-                above = above.max(there.saturating_add(1));
+    /// The entry of a coordinate. One that is damaged goes to the quarantine.
+    async fn standing(&self, code: &CoordinateCode) -> Result<Option<(Entry, Version)>, PublishError> {
+        let key = keys::entry(code);
+        match self.read(&key).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_gone() => Ok(None),
+            Err(error) if error.is_damage() => {
+                self.quarantine(&key).await?;
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A number for a coordinate, above that of every other version of the name where the caller leaves it open.
+    async fn number(&self, number: Number, name: &str, code: &CoordinateCode) -> Result<u64, PublishError> {
+        let mut highest = None;
+        let own = keys::entry(code);
+        for package in &self.look(Freshness::Recent).await?.packages {
+            if package.name == name && package.key != own {
+                highest = highest.max(Some(package.release_version));
             }
         }
-        Ok(above)
+        let name = name.parse().map_err(|source| EntryError::BadName { source })?;
+        self.claim(number, &name, code, highest).await
     }
 
     async fn write_links(&self, roots: &Roots) -> Result<(), PublishError> {

@@ -8,8 +8,8 @@
 use super::entry::Roots;
 use super::{Catalogue, ReadError};
 use crate::names::CoordinateCode;
-use crate::storage::keys::{self, Key, Place};
-use crate::storage::{self, Listing, StorageError};
+use crate::storage::keys::{self, Key};
+use crate::storage::{Listing, StorageError};
 
 /// All entries as they were found.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Catalogue {
     /// A listing that fails.
     pub(super) async fn survey(&self) -> Result<Survey, StorageError> {
         let mut survey = Survey { packages: Vec::new(), complete: true };
-        for key in self.keys(keys::PACKAGES).await? {
+        for key in self.keys().await? {
             let roots = match self.read(&key).await {
                 Ok((entry, _)) => entry.roots().map_err(ReadError::from),
                 Err(error) => Err(error),
@@ -59,22 +59,13 @@ impl Catalogue {
     pub(super) async fn quarantine(&self, key: &Key) -> Result<(), StorageError> {
         let to = keys::quarantined(key);
         self.storage().rename(key, &to).await?;
+        self.note_removed(key).await;
         tracing::error!(%key, quarantine = %to, "a damaged entry was moved to the quarantine");
         Ok(())
     }
 
     /// Empties the quarantine of a coordinate that has been published again.
     pub(super) async fn release(&self, code: &CoordinateCode) -> Result<(), StorageError> {
-        let mut healed = Vec::new();
-        storage::for_each_object(self.storage().as_ref(), &keys::quarantined_entries(code), |key, _| {
-            let entry = key.strip_prefix(keys::QUARANTINE).and_then(Place::of);
-            healed.extend(entry.map(|place| keys::quarantined(&place.key())));
-            std::future::ready(Ok::<_, StorageError>(()))
-        })
-        .await?;
-        for key in healed {
-            self.storage().delete(&key).await?;
-        }
-        Ok(())
+        self.storage().delete(&keys::quarantined(&keys::entry(code))).await
     }
 }

@@ -8,6 +8,7 @@ use snafu::Snafu;
 use super::entry::{Entry, EntryError, Roots};
 use super::needs::{Needs, Verdict};
 use super::publish::{SMALL, json};
+use super::snapshot::Freshness;
 use super::survey::Survey;
 use super::{Catalogue, ReadError, Turn};
 use crate::storage::keys::{self, Key, Place};
@@ -136,14 +137,14 @@ impl Catalogue {
     /// # Errors
     /// A listing that fails.
     pub async fn declared(&self, id: &str) -> Result<Option<Restored>, StorageError> {
-        let mut latest: Option<Roots> = None;
-        for entry in self.packages().await?.into_iter().filter(|entry| entry.declaration.id == id) {
-            let Ok(roots) = entry.roots() else { continue };
-            if latest.as_ref().is_none_or(|latest| latest.order < roots.order) {
-                latest = Some(roots);
-            }
-        }
-        Ok(latest.as_ref().map(Restored::of))
+        let snapshot = self.look(Freshness::Now).await?;
+        let own = snapshot.packages.iter().filter(|package| package.declaration.id == id);
+        Ok(own.max_by_key(|package| package.order).map(|package| Restored {
+            id: id.to_owned(),
+            source: package.declaration.source.clone(),
+            release_version: package.release_version,
+            entry: package.key.clone(),
+        }))
     }
 
     /// Removes everything that a declaration has in the catalogue, and what nobody else needs of it from the store.
@@ -153,16 +154,20 @@ impl Catalogue {
     /// A store that fails; what was not removed goes with a later sweep.
     pub async fn withdraw(&self, id: &str, known: Option<&Key>, withdrawn: &mut Vec<Entry>) -> Result<(), SweepError> {
         let mut turn = self.inner.turn.lock().await;
-        for key in self.keys(keys::PACKAGES).await? {
+        for key in self.keys().await? {
             match self.read(&key).await {
                 Ok((entry, _)) if entry.declaration.id == id => {
                     // Noted first: while an entry can't be read, only what is noted is removed.
                     turn.gone.push(entry.roots()?);
                     self.storage().delete(&key).await?;
+                    self.note_removed(&key).await;
                     withdrawn.push(entry);
                 }
                 // Its last trace; nobody needs it in quarantine.
-                Err(error) if known == Some(&key) && error.is_damage() => self.storage().delete(&key).await?,
+                Err(error) if known == Some(&key) && error.is_damage() => {
+                    self.storage().delete(&key).await?;
+                    self.note_removed(&key).await;
+                }
                 Err(error) if known == Some(&key) => return Err(error.into()),
                 // Another declaration's; the sweep says so.
                 Ok(_) | Err(_) => {}
@@ -181,6 +186,7 @@ impl Catalogue {
         turn.gone.extend(superseded);
         for key in &left_out {
             self.storage().delete(key).await?;
+            self.note_removed(key).await;
         }
         let reach = if complete {
             Reach::Everything
@@ -190,6 +196,7 @@ impl Catalogue {
         let mut walk = Walk { needs: &needs, reach, compare, seen: HashSet::new() };
         // Tags and links before the bytes they lead to.
         self.sweep_under(keys::REPOSITORIES, &mut walk).await?;
+        self.sweep_under(keys::RELEASES, &mut walk).await?;
         self.sweep_under(keys::BLOBS, &mut walk).await?;
         self.complete_links(&walk).await?;
         turn.gone.clear();

@@ -217,7 +217,7 @@ mod tests {
     use crate::storage::keys;
 
     fn placed(source: &str) -> Placed {
-        Placed { source: source.into(), release_version: 1, entry: keys::entry(&"pmrg4".parse().unwrap(), 1) }
+        Placed { source: source.into(), release_version: 1, entry: keys::entry(&"pmrg4".parse().unwrap()) }
     }
 
     fn wanted(source: &str) -> Wanted {

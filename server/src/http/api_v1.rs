@@ -43,10 +43,10 @@ pub async fn packages(State(server): State<Server>) -> Response {
 pub async fn package(State(server): State<Server>, Path((name, version)): Path<(String, String)>) -> Response {
     let found = match code_of(&name, &version) {
         Ok(code) => server.catalogue.of_coordinate(&code).await,
-        Err(_) => Ok(Vec::new()),
+        Err(_) => Ok(None),
     };
     match found {
-        Ok(entries) => entries.first().map_or_else(
+        Ok(entry) => entry.as_ref().map_or_else(
             || {
                 let message = format!("Version [{version}] of package [{name}] not found");
                 api_error(StatusCode::NOT_FOUND, "NotFound", &message)

@@ -149,7 +149,7 @@ impl Documents {
 
     async fn versions(&self) -> Result<Vec<(Key, Option<Version>)>, StorageError> {
         let mut versions = Vec::new();
-        for key in self.catalogue.keys(keys::PACKAGES).await? {
+        for key in self.catalogue.keys().await? {
             match self.catalogue.storage().get(&key, ENTRY_LIMIT).await {
                 Ok((_, version)) => versions.push((key, Some(version))),
                 // Withdrawn since it was listed.
@@ -190,7 +190,7 @@ impl Kept {
 
 /// The name of the package whose entry this is.
 fn name(key: &Key) -> Option<String> {
-    let Some(Place::Entry(code, _)) = Place::of(key.as_str()) else { return None };
+    let Some(Place::Entry(code)) = Place::of(key.as_str()) else { return None };
     Coordinate::from_code(code.as_str()).ok().map(|coordinate| coordinate.name)
 }
 

@@ -45,29 +45,17 @@ impl Files {
     /// A store that fails so that nobody can say.
     pub(super) async fn has(&self, code: &CoordinateCode, digest: &str, name: &str) -> Result<bool, StorageError> {
         let _permit = self.looks.acquire().await;
-        let mut failed = None;
-        let wanted = (digest.to_owned(), name.to_owned());
-        for key in self.catalogue.keys(&keys::entries(code)).await? {
-            let version = match self.catalogue.storage().get(&key, ENTRY_LIMIT).await {
-                Ok((_, version)) => version,
-                // Withdrawn since it was listed.
-                Err(error) if error.is_not_found() => continue,
-                Err(error) => {
-                    failed = Some(error);
-                    continue;
-                }
-            };
-            let names = match self.known(&key, &version) {
-                Some(names) => Ok(names),
-                None => self.learn(key).await,
-            };
-            match names {
-                Ok(names) if names.contains(&wanted) => return Ok(true),
-                Ok(_) => {}
-                Err(error) => failed = Some(error),
-            }
-        }
-        failed.map_or(Ok(false), Err)
+        let key = keys::entry(code);
+        let version = match self.catalogue.storage().get(&key, ENTRY_LIMIT).await {
+            Ok((_, version)) => version,
+            Err(error) if error.is_not_found() => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let names = match self.known(&key, &version) {
+            Some(names) => names,
+            None => self.learn(key).await?,
+        };
+        Ok(names.contains(&(digest.to_owned(), name.to_owned())))
     }
 
     fn known(&self, key: &Key, version: &Version) -> Option<Arc<Names>> {

@@ -8,7 +8,7 @@ mod sink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use api::{DeclarationSpec, FailureReason, Progress, State};
+use api::{DeclarationSpec, FailureReason, PackageSource, Progress, State};
 use bundle::model::Bundle;
 use bundle::stream::{Limits, ReadError};
 use snafu::Snafu;
@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::entry::{Declared, Entry};
-use crate::catalogue::{Catalogue, Number, PublishError, ReadError as CatalogueError};
+use crate::catalogue::{Catalogue, Intent, Number, PublishError, ReadError as CatalogueError};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::storage::StorageError;
 use fetch::{Fetch, FetchError};
@@ -94,7 +94,9 @@ impl IngestError {
                     store_reason(source)
                 }
                 PublishError::Read { .. } => FailureReason::Conflict,
-                PublishError::Cancelled => FailureReason::FetchFailed,
+                PublishError::Cancelled | PublishError::NumbersTaken { .. } | PublishError::Outrun { .. } => {
+                    FailureReason::FetchFailed
+                }
                 PublishError::Entry { .. } | PublishError::Json { .. } | PublishError::TooLarge { .. } => {
                     FailureReason::InvalidBundle
                 }
@@ -183,7 +185,8 @@ impl Ingest {
         meter.total.store(fetch.total().unwrap_or(0), Ordering::Relaxed);
         let (bundle, sink) = self.receive(fetch, expected, meter, cancelled).await?;
         meter.enter(State::Storing);
-        let published = self.catalogue.publish(bundle, number, declared, cancelled).await;
+        let intent = Intent { number, source: PackageSource::Url, declaration: declared };
+        let published = self.catalogue.publish(bundle, intent, cancelled).await;
         let entry = published.map_err(|error| match error {
             PublishError::Cancelled => IngestError::Cancelled,
             error => error.into(),

@@ -5,7 +5,10 @@
 //! repositories/<name>/_manifests/<alg>/<hex>       link: this repository serves that manifest, with media type and size
 //! repositories/<name>/_blobs/<alg>/<hex>           link: this repository serves that blob
 //! repositories/<name>/_tags/<tag>                  what a tag points at; conditional writes
-//! packages/<coordinate code>/<releaseVersion>.json written last, it makes a package visible
+//! packages/<coordinate code>.json                  written last, it makes a package visible; conditional writes decide who has
+//!                                                  a name and version
+//! releases/<name>/<releaseVersion>                 claim: that number of that name is taken; written once
+//! declarations/<id>.json                           shared stores: a declaration that an instance works on; conditional writes
 //! uploads/<uuid>/{state,data,tail}                 a blob that arrives in pieces; what is in it is the backend's own
 //! quarantine/<key>                                 what was found broken, under the key that it had
 //! ```
@@ -15,7 +18,7 @@ use std::fmt;
 
 use super::session::SessionId;
 use crate::digest::Digest;
-use crate::names::{CoordinateCode, Repository, Tag};
+use crate::names::{CoordinateCode, DeclarationId, PackageName, Repository, Tag};
 
 /// Prefix of all blobs.
 pub const BLOBS: &str = "blobs/";
@@ -23,6 +26,10 @@ pub const BLOBS: &str = "blobs/";
 pub const REPOSITORIES: &str = "repositories/";
 /// Prefix of all package entries.
 pub const PACKAGES: &str = "packages/";
+/// Prefix of all claims of release versions.
+pub const RELEASES: &str = "releases/";
+/// Prefix of all declarations that instances share.
+pub const DECLARATIONS: &str = "declarations/";
 /// Prefix of all blobs that arrive in pieces.
 pub const UPLOADS: &str = "uploads/";
 /// Prefix of what was found broken.
@@ -88,14 +95,26 @@ pub fn tags(repository: &Repository) -> String {
 
 /// The entry of a package.
 #[must_use]
-pub fn entry(code: &CoordinateCode, release_version: u64) -> Key {
-    Key(format!("{}{release_version}.json", entries(code)))
+pub fn entry(code: &CoordinateCode) -> Key {
+    Key(format!("{PACKAGES}{code}.json"))
 }
 
-/// Prefix of the entries of one coordinate.
+/// The claim of a release version.
 #[must_use]
-pub fn entries(code: &CoordinateCode) -> String {
-    format!("{PACKAGES}{code}/")
+pub fn release(name: &PackageName, release_version: u64) -> Key {
+    Key(format!("{}{release_version}", releases(name)))
+}
+
+/// Prefix of the claims of one name.
+#[must_use]
+pub fn releases(name: &PackageName) -> String {
+    format!("{RELEASES}{name}/")
+}
+
+/// What instances share of a declaration.
+#[must_use]
+pub fn declaration(id: &DeclarationId) -> Key {
+    Key(format!("{DECLARATIONS}{id}.json"))
 }
 
 /// How far a session is.
@@ -128,12 +147,6 @@ pub fn quarantined(key: &Key) -> Key {
     Key(format!("{QUARANTINE}{key}"))
 }
 
-/// Prefix of the broken entries of one coordinate.
-#[must_use]
-pub fn quarantined_entries(code: &CoordinateCode) -> String {
-    format!("{QUARANTINE}{}", entries(code))
-}
-
 /// What a key stands for.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Place {
@@ -146,7 +159,9 @@ pub enum Place {
     /// A tag.
     Tag(Repository, Tag),
     /// A package's entry.
-    Entry(CoordinateCode, u64),
+    Entry(CoordinateCode),
+    /// The claim of a release version.
+    Release(PackageName, u64),
 }
 
 impl Place {
@@ -158,7 +173,8 @@ impl Place {
             Self::ManifestLink(repository, digest) => manifest_link(repository, digest),
             Self::BlobLink(repository, digest) => blob_link(repository, digest),
             Self::Tag(repository, name) => tag(repository, name),
-            Self::Entry(code, release_version) => entry(code, *release_version),
+            Self::Entry(code) => entry(code),
+            Self::Release(name, release_version) => release(name, *release_version),
         }
     }
 
@@ -170,9 +186,10 @@ impl Place {
             let (algorithm, _fan, hex) = (parts.next()?, parts.next()?, parts.next()?);
             Self::Blob(format!("{algorithm}:{hex}").parse().ok()?)
         } else if let Some(rest) = key.strip_prefix(PACKAGES) {
-            let (code, file) = rest.split_once('/')?;
-            let release_version = file.strip_suffix(".json")?.parse().ok()?;
-            Self::Entry(code.parse().ok()?, release_version)
+            Self::Entry(rest.strip_suffix(".json")?.parse().ok()?)
+        } else if let Some(rest) = key.strip_prefix(RELEASES) {
+            let (name, release_version) = rest.split_once('/')?;
+            Self::Release(name.parse().ok()?, release_version.parse().ok()?)
         } else {
             let rest = key.strip_prefix(REPOSITORIES)?;
             let (name, rest) = rest.split_once("/_")?;
@@ -216,7 +233,8 @@ mod tests {
             Place::ManifestLink(repository.clone(), digest.clone()),
             Place::BlobLink(repository.clone(), digest),
             Place::Tag(repository, "5.0_x".parse().unwrap()),
-            Place::Entry("pmrg4".parse().unwrap(), 7),
+            Place::Entry("pmrg4".parse().unwrap()),
+            Place::Release("redis".parse().unwrap(), 7),
         ] {
             assert_eq!(Place::of(place.key().as_str()), Some(place));
         }
@@ -230,8 +248,11 @@ mod tests {
             format!("blobs/sha256/bb/{hex}"),
             format!("blobs/sha256/aa/{hex}.tmp"),
             format!("blobs/sha256/aa/{hex}/x"),
-            "packages/pmrg4/07.json".to_owned(),
-            "packages/pmrg4/7".to_owned(),
+            "packages/pmrg4/7.json".to_owned(),
+            "packages/pmrg4".to_owned(),
+            "releases/redis/07".to_owned(),
+            "releases/redis/+7".to_owned(),
+            "releases/7".to_owned(),
             "repositories/a/_tags/b/c".to_owned(),
             "repositories/a/_other/x".to_owned(),
         ] {

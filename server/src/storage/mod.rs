@@ -304,10 +304,10 @@ pub const PAGE: usize = 1000;
 ///
 /// # Errors
 /// Those of the store and of `each`.
-pub async fn for_each_object<E, F, Fut>(storage: &dyn Storage, prefix: &str, mut each: F) -> std::result::Result<(), E>
+pub async fn for_each_item<E, F, Fut>(storage: &dyn Storage, prefix: &str, mut each: F) -> std::result::Result<(), E>
 where
     E: From<StorageError>,
-    F: FnMut(String, u64) -> Fut,
+    F: FnMut(Item) -> Fut,
     Fut: Future<Output = std::result::Result<(), E>>,
 {
     let mut after: Option<String> = None;
@@ -315,14 +315,37 @@ where
         let page = storage.list(Listing { prefix, folders: false, after: after.as_deref(), limit: PAGE }).await?;
         after = page.items.last().map(|item| item.name().to_owned());
         for item in page.items {
-            if let Item::Object { key, size, .. } = item {
-                each(key, size).await?;
-            }
+            each(item).await?;
         }
         if !page.more {
             return Ok(());
         }
     }
+}
+
+/// As [`for_each_item`], for callers that want key and size alone.
+///
+/// # Errors
+/// Those of the store and of `each`.
+pub async fn for_each_object<E, F, Fut>(storage: &dyn Storage, prefix: &str, mut each: F) -> std::result::Result<(), E>
+where
+    E: From<StorageError>,
+    F: FnMut(String, u64) -> Fut,
+    Fut: Future<Output = std::result::Result<(), E>>,
+{
+    for_each_item(storage, prefix, |item| {
+        let called = match item {
+            Item::Object { key, size, .. } => Some(each(key, size)),
+            Item::Folder(_) => None,
+        };
+        async move {
+            match called {
+                Some(called) => called.await,
+                None => Ok(()),
+            }
+        }
+    })
+    .await
 }
 
 #[cfg(test)]

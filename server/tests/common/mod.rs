@@ -3,6 +3,7 @@
 
 pub mod bundles;
 pub mod faulty;
+pub mod shared;
 pub mod source;
 
 use std::sync::Arc;

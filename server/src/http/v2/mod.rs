@@ -67,7 +67,7 @@ async fn manifest(
             let unknown = || V2Error::ManifestUnknown(format!("{repository}:{tag}"));
             let target: TagTarget = small(server, &keys::tag(repository, &tag)).await?.ok_or_else(unknown)?;
             let digest: Digest = target.digest.parse().map_err(|_| unknown())?;
-            (digest, Link { media_type: target.media_type, size: target.size })
+            (digest, Link { media_type: target.media_type, size: target.size, pushed: None })
         }
     };
     let tag = digest.to_string();
