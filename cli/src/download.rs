@@ -11,6 +11,8 @@ use snafu::{ResultExt, Snafu, ensure};
 use tokio::runtime::Runtime;
 use url::Url;
 
+use crate::progress::Transfer;
+
 /// Nothing of a connection or of an answer's next bytes for so long: it is dead.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -83,8 +85,15 @@ impl Fetch for Download {
             let mut answer = client.get(url.clone()).send().await.map_err(without_url).context(TransferSnafu)?;
             let status = answer.status();
             ensure!(status == StatusCode::OK, StatusSnafu { status });
+            let progress = answer.content_length().map(|total| Transfer::start("Download progress", total));
             while let Some(bytes) = answer.chunk().await.map_err(without_url).context(TransferSnafu)? {
                 file.write_all(&bytes).context(StoreSnafu { directory: &*directory })?;
+                if let Some(progress) = &progress {
+                    progress.advance(bytes.len() as u64);
+                }
+            }
+            if let Some(progress) = progress {
+                progress.finish();
             }
             Ok(file)
         })

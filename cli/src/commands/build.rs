@@ -1,17 +1,34 @@
 //! `build`: a bundle from a build definition.
 
 use std::io;
+use std::path::PathBuf;
 
 use bundle::build::{BuildError, Step, build};
 use bundle::definition::{Definition, DefinitionError};
 use bundle::image::source::{ImageSource, SourceError};
 use bundle::stream::Limits;
+use clap::Args;
 use snafu::{ResultExt, Snafu};
 
-use crate::arguments::Build;
 use crate::download::{Download, DownloadError};
-use crate::output::{Output, message};
-use crate::saved::{SaveError, Unsaved, folder};
+use crate::output::{Json, Output, warning};
+use crate::saved::{Mode, SaveError, Unsaved, folder};
+
+/// Arguments of `build`.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The build definition
+    #[arg(long = "build-definition-file", value_name = "FILE")]
+    definition: PathBuf,
+    /// Where <name>-<version>.dcos is written [default: the working directory]
+    #[arg(long, value_name = "DIRECTORY")]
+    output_directory: Option<PathBuf>,
+    /// Where to take images from: oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE; can be given several times
+    #[arg(long, value_name = "SOURCE")]
+    images: Vec<String>,
+    #[command(flatten)]
+    json: Json,
+}
 
 const BUILT_BY: &str = concat!("dcos-registry ", env!("CARGO_PKG_VERSION"));
 
@@ -57,8 +74,8 @@ pub enum BuildCommandError {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Build) -> Result<(), BuildCommandError> {
-    let output = Output::new(arguments.json);
+pub fn run(arguments: &Arguments) -> Result<(), BuildCommandError> {
+    let output = Output::from(arguments.json);
     let definition = Definition::read(&arguments.definition).context(DefinitionSnafu)?;
     let limits = Limits::default();
     let open = |given: &String| ImageSource::open(given, &limits);
@@ -76,7 +93,7 @@ pub fn run(arguments: &Build) -> Result<(), BuildCommandError> {
     })
     .context(BuildSnafu)?;
     said.context(WriteSnafu)?;
-    let path = file.keep(0o600).context(SaveSnafu)?;
+    let path = file.keep(Mode::Private).context(SaveSnafu)?;
     output.created("DC/OS Universe Package", &path).context(WriteSnafu)
 }
 
@@ -85,7 +102,7 @@ fn say(output: Output, step: &Step) -> io::Result<()> {
         Step::Fetching(address) => output.line(&format!("Fetching {address}")),
         Step::Saving(images) => output.line(&format!("Saving docker images [{}]", images.join(" "))),
         Step::EmptyAddress(key) => {
-            message(&format!("Warning: {key} is empty: it stays as it is, nothing is fetched"));
+            warning(&format!("{key} is empty: it stays as it is, nothing is fetched"));
             Ok(())
         }
     }
