@@ -5,14 +5,20 @@
 //!
 //! A sub-command is one file under `commands/`: its arguments, its errors, and `run`.
 
+mod cache;
 mod commands;
 mod download;
 mod failure;
 mod frame;
+mod http;
+mod local;
 mod output;
 mod progress;
+mod registry;
+mod resume;
 mod saved;
 mod size;
+mod supply;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

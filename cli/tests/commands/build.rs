@@ -124,21 +124,10 @@ fn the_same_input_gives_the_same_bytes_and_every_form_of_images_the_same_package
 }
 
 #[test]
-fn an_image_that_no_source_has_is_named_with_what_to_pass() {
+fn a_source_of_images_that_is_wrong_is_named_and_nothing_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     whole(path);
-    fail(
-        path,
-        &["registry", "build", "--json", DEFINITION],
-        &["acme/web:1", "--images=oci:", "docker-archive:", "not pulled"],
-    );
-    layout(&path.join("layout"), "acme/other:2");
-    fail(
-        path,
-        &["registry", "build", "--json", DEFINITION, "--images=oci:layout"],
-        &["acme/web:1", "oci:layout has acme/other:2"],
-    );
     fail(
         path,
         &["registry", "build", "--json", DEFINITION, "--images=oci:nowhere"],

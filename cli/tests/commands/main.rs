@@ -6,3 +6,5 @@ mod fixtures;
 mod frame;
 mod migrate;
 mod program;
+mod pull;
+mod registry;
