@@ -6,6 +6,7 @@
 //! A sub-command is one file under `commands/`: its arguments, its errors, and `run`.
 
 mod cache;
+mod checked;
 mod commands;
 mod download;
 mod failure;
@@ -13,12 +14,14 @@ mod frame;
 mod http;
 mod local;
 mod output;
+mod private_key;
 mod progress;
 mod registry;
 mod resume;
 mod saved;
 mod size;
 mod supply;
+mod table;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod build;
+mod bundles;
 mod fixtures;
 mod frame;
 mod migrate;
 mod program;
 mod pull;
 mod registry;
+mod sign;
