@@ -97,12 +97,13 @@ pub fn parse(text: &str, host: &str, directory: &Path) -> Result<Vec<Endpoint>, 
     Ok(endpoints)
 }
 
-/// The endpoint of a host that nothing is said about.
+/// The endpoint of a host that nothing is said about but its certificates; where there are some, it is asked by TLS.
 ///
 /// # Errors
 /// A host that makes no URL.
 pub fn by_default(host: &str, tls: Tls) -> Result<Endpoint, String> {
     let base = default_base(host)?;
+    let base = if tls == Tls::default() { base } else { base.replacen("http://", "https://", 1) };
     Ok(Endpoint { tls, ..endpoint(&base, Host::default(), host, Path::new(""))? })
 }
 

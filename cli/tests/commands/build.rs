@@ -21,7 +21,7 @@ fn migrated(folder: &Path, files: &[(&str, &[u8])]) {
 }
 
 /// An OCI layout with the image `acme/web:1`; gives the digest of its manifest.
-fn layout(folder: &Path, name: &str) -> String {
+pub fn layout(folder: &Path, name: &str) -> String {
     let descriptor =
         |media_type: &str, bytes: &[u8]| json!({"mediaType": media_type, "digest": sha256(bytes), "size": bytes.len()});
     let layer = b"layer".to_vec();
@@ -49,7 +49,7 @@ fn layout(folder: &Path, name: &str) -> String {
     sha256(&manifest)
 }
 
-fn tarred(folder: &Path, output: &str) {
+pub fn tarred(folder: &Path, output: &str) {
     let done = std::process::Command::new("tar").args(["-cf", output, "-C"]).arg(folder).arg(".").status().unwrap();
     assert!(done.success());
 }

@@ -5,6 +5,7 @@ mod build;
 mod bundles;
 mod fixtures;
 mod frame;
+mod local;
 mod migrate;
 mod program;
 mod pull;

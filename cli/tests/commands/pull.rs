@@ -238,6 +238,40 @@ fn a_folder_of_hosts_leads_to_mirrors_and_falls_through_to_the_next() {
 }
 
 #[test]
+fn registries_with_certificates_of_their_own_are_asked_by_tls_when_the_folder_says_whom_to_trust() {
+    let folder = tempfile::tempdir().unwrap();
+    let (registry, ca) = Registry::start_tls();
+    registry.image("acme/web", Some("1"), "amd64", &[b"layer"]);
+    let image = format!("{}/acme/web:1", registry.host);
+    define(folder.path(), &[&image]);
+    let hosts = cache(folder.path()).join("hosts");
+    let own = hosts.join(&registry.host);
+    fs::create_dir_all(&own).unwrap();
+    let argument = format!("--hosts-dir={}", hosts.display());
+    let arguments = [&BUILD[..], &["--json", &argument]].concat();
+    let fresh = || drop(fs::remove_dir_all(cache(folder.path()).join("dcos-registry")));
+    let write =
+        |text: &str| fs::write(own.join("hosts.toml"), format!("server = \"https://{}\"\n{text}", registry.host));
+    write("").unwrap();
+    fail(folder.path(), &arguments, &[&image, &registry.host, "certificate"]);
+    assert!(registry.asked().is_empty());
+    for text in ["ca = \"own.pem\"\n", "skip_verify = true\n"] {
+        fs::write(own.join("own.pem"), &ca).unwrap();
+        write(text).unwrap();
+        fresh();
+        succeed(folder.path(), &arguments);
+    }
+    // Docker's form: certificates alone.
+    fs::remove_file(own.join("hosts.toml")).unwrap();
+    fs::rename(own.join("own.pem"), own.join("ca.crt")).unwrap();
+    fresh();
+    succeed(folder.path(), &arguments);
+    write("ca = \"nowhere.pem\"\n").unwrap();
+    fresh();
+    fail(folder.path(), &arguments, &["nowhere.pem"]);
+}
+
+#[test]
 fn content_that_is_not_what_its_digest_says_is_refused_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::start(Behaviour { other: Some(b"evil!"), ..Behaviour::default() });
