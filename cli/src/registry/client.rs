@@ -14,7 +14,7 @@ use url::form_urlencoded::Serializer;
 use super::challenge::{Challenge, may_have_credentials, parse};
 use super::credentials::Keyring;
 use super::docker_config::Credentials;
-use super::hosts_toml::{Endpoint, Tls, is_loopback};
+use super::hosts_toml::{Endpoint, Tls};
 use crate::http::{PATIENCE, RequestError, USER_AGENT};
 
 /// Redirects that are followed.
@@ -97,13 +97,6 @@ impl Client {
         }
         match credentials {
             Some(Credentials::Password { user, password }) if challenges.contains(&Challenge::Basic) => {
-                let open = endpoint.base.scheme() == "http" && !is_loopback(&endpoint.base);
-                if open && !endpoint.tls.skip_verify {
-                    let reason = format!(
-                        "credentials of {host} are not sent without TLS; where that is wanted, say skip_verify = true in its hosts.toml"
-                    );
-                    return Err(refused(reason));
-                }
                 secret(&basic(&user, &password)).map(Some)
             }
             _ => Ok(None),
