@@ -93,3 +93,51 @@ fn record<const LENGTH: usize, I: Read + Seek>(input: &mut I, from_end: u64) -> 
 fn wrong() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "it does not end with the end record of a ZIP file without a comment")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::zip::{ZipLimits, ZipStream};
+
+    fn zip(entries: usize) -> Vec<u8> {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        for number in 0..entries {
+            zip.stored(&format!("e{number}"), 1, &mut &b"x"[..]).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    }
+
+    fn appended(before: &[u8]) -> (Vec<u8>, Vec<String>) {
+        let (mut zip, names) = append(&mut Cursor::new(before), Cursor::new(Vec::new())).unwrap();
+        zip.stored("new", 3, &mut &b"new"[..]).unwrap();
+        (zip.finish().unwrap().into_inner(), names)
+    }
+
+    #[test]
+    fn entries_are_added_to_small_files_and_to_those_with_zip64_records() {
+        for entries in [0, 3, 65_535] {
+            let (after, names) = appended(&zip(entries));
+            assert_eq!(names.len(), entries);
+            let limits = ZipLimits { total: 1 << 30, entry: 1 << 30, entries: 100_000, ratio: 200 };
+            let mut read = ZipStream::new(&after[..], limits);
+            let mut last = None;
+            let mut count = 0;
+            while let Some(entry) = read.next_entry().unwrap() {
+                last = Some(entry.name);
+                count += 1;
+            }
+            assert_eq!((count, last.as_deref()), (entries + 1, Some("new")));
+            read.finish().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_does_not_end_as_a_bundle_does_is_refused() {
+        let good = zip(3);
+        for bad in [&b""[..], b"PK", &good[..good.len() - 1], &[&good[..], b"comment"].concat()] {
+            assert!(append(&mut Cursor::new(bad), Cursor::new(Vec::new())).is_err());
+        }
+    }
+}

@@ -270,3 +270,51 @@ fn downloads_that_fail_leave_nothing() {
         assert_eq!(names(path), ["package", "sample-1.0-beta.json"]);
     }
 }
+
+#[test]
+fn definitions_that_break_a_rule_are_refused_with_the_file_and_the_place_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let arguments = ["registry", "build", "--build-definition-file=definition.json", "--json"];
+    let refused = |text: &str, words: &[&str]| {
+        fs::write(path.join("definition.json"), text).unwrap();
+        fail(path, &arguments, &[&["definition.json"][..], words].concat());
+    };
+    fail(path, &arguments, &["definition.json", "No such file"]);
+    refused("{\n  \"name\": ,\n}", &["line 2 column 11"]);
+    refused("[]", &["$.packagingVersion"]);
+    let sample = json!({"packagingVersion": "4.0", "name": "sample", "version": "1", "maintainer": "", "description": "", "tags": []});
+    let binary = json!({"kind": "executable", "url": "cli", "contentHash": [{"algo": "md5", "value": "0"}]});
+    let mut otherwise = Vec::new();
+    for (key, value, words) in [
+        ("packagingVersion", json!("2.0"), ["packagingVersion is \"2.0\"", "3.0"]),
+        ("packagingVersion", json!("6.0"), ["packagingVersion is \"6.0\"", "5.0"]),
+        ("releaseVersion", json!(1), ["$.releaseVersion", "not allowed"]),
+        ("selected", json!(true), ["$.selected", "not allowed"]),
+        ("name", json!("Sample"), ["$.name", "lower-case"]),
+        ("version", json!("1+2"), ["$.version", "must"]),
+        ("tags", json!(["a b"]), ["$.tags[0]", "white space"]),
+        ("command", json!({"pip": []}), ["$.command", "not allowed in packagingVersion 4.0"]),
+        ("manager", json!({"packageName": "ab"}), ["$.manager", "not allowed in packagingVersion 4.0"]),
+        ("config", json!("config.json"), ["$.config", "@"]),
+        ("resource", json!("resource.json"), ["$.resource", "@"]),
+        ("resource", json!({"asset": {}}), ["$.resource.asset", "not allowed"]),
+        ("resource", json!({"assets": {"uris": {"a": 1}}}), ["$.resource.assets.uris.a", "string"]),
+        ("resource", json!({"cli": {"binaries": {"linux": {"x86-64": binary}}}}), ["contentHash[0]", "sha256"]),
+        ("marathon", json!({"v2AppMustacheTemplate": "no base64!"}), ["$.marathon.v2AppMustacheTemplate", "base64"]),
+        ("resource", json!({"assets": {"uris": {"a": "s3://bucket/key"}}}), ["s3://bucket/key", "only http"]),
+        ("resource", json!({"assets": {"uris": {"a": "nowhere.txt"}}}), ["nowhere.txt", "No such file"]),
+        ("resource", json!({"assets": {"uris": {"a": "."}}}), [".", "regular file"]),
+    ] {
+        let mut definition = sample.clone();
+        definition[key] = value;
+        fs::write(path.join("definition.json"), definition.to_string()).unwrap();
+        let ran = crate::program::run(path, &arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{definition}");
+        if words.iter().any(|word| !ran.err.contains(word)) {
+            otherwise.push(format!("{words:?}: {}", ran.err));
+        }
+        assert_eq!(names(path), ["definition.json"]);
+    }
+    assert!(otherwise.is_empty(), "{}", otherwise.concat());
+}

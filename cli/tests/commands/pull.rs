@@ -9,7 +9,7 @@ use bundle::model::Bundle;
 use serde_json::{Value, json};
 
 use crate::program::{cache, fail, finish, hex, names, program, read_bundle, run, succeed};
-use crate::registry::{Behaviour, CHUNK, Demand, Registry};
+use crate::registry::{Behaviour, CHUNK, CONFIG, Demand, LAYER, MANIFEST, Registry};
 
 /// Bytes that no compression makes smaller.
 fn noise(seed: u8, length: usize) -> Vec<u8> {
@@ -288,6 +288,34 @@ fn content_that_is_not_what_its_digest_says_is_refused_and_leaves_nothing() {
         &[&BUILD[..], &["--json"]].concat(),
         &["acme/none:1", "404", "MANIFEST_UNKNOWN: it is not here"],
     );
+}
+
+#[test]
+fn layers_that_may_not_be_passed_on_stay_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(Behaviour::default());
+    let config = registry.blob(CONFIG, json!({"os": "windows", "architecture": "amd64"}).to_string().as_bytes());
+    let foreign = json!({"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": format!("sha256:{}", hex(b"base")), "size": 4, "urls": ["https://e.test/base"]});
+    let document = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config,
+        "layers": [foreign, registry.blob(LAYER, b"layer")]});
+    registry.manifest("acme/win", MANIFEST, &document, Some("1"));
+    define(folder.path(), &[&format!("{}/acme/win:1", registry.host)]);
+    let bundle = build(folder.path(), &[]);
+    assert_eq!(registry.asked_blobs().len(), 2);
+    assert!(bundle.images[0].platforms.is_empty(), "it can't be pulled from here alone");
+}
+
+#[test]
+fn images_in_forms_that_are_not_read_are_named_with_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(Behaviour::default());
+    let old = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    registry.manifest("acme/old", old, &json!({"schemaVersion": 1, "fsLayers": []}), Some("1"));
+    define(folder.path(), &[&format!("{}/acme/old:1", registry.host)]);
+    fail(folder.path(), &[&BUILD[..], &["--json"]].concat(), &["acme/old:1", old, "schema 2"]);
+    define(folder.path(), &["UPPER/case"]);
+    fail(folder.path(), &[&BUILD[..], &["--json"]].concat(), &["\"UPPER/case\"", "lower-case"]);
 }
 
 #[test]
