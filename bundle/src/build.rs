@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 
-use snafu::{ResultExt, Snafu, ensure};
+use snafu::{OptionExt, ResultExt, Snafu, ensure};
 use url::Url;
 
 use crate::definition::{Definition, DefinitionError, Location, file_name, without_credentials};
@@ -19,9 +19,9 @@ use crate::stream::Limits;
 use crate::universe::{Metadata, MetadataError, content_hashes, file_addresses, image_references, rewrite_files};
 use crate::write::{Contents, Part, write};
 
-/// Gets files from other machines.
-pub trait Fetch {
-    /// Why a file can't be had.
+/// Gets what is on other machines.
+pub trait Supply {
+    /// Why something can't be had.
     type Error: std::error::Error + 'static;
 
     /// Downloads a file to its end, into a file that can be read again.
@@ -29,6 +29,12 @@ pub trait Fetch {
     /// # Errors
     /// An answer other than 200 after redirects, a connection that fails, a disk that is full.
     fn fetch(&mut self, url: &Url) -> Result<File, Self::Error>;
+
+    /// Gets images that no given source has, written as in the definition, each once.
+    ///
+    /// # Errors
+    /// An image that can't be had.
+    fn pull(&mut self, images: &[(String, Reference)]) -> Result<ImageSource, Self::Error>;
 }
 
 /// What is going on, for the one who waits.
@@ -36,6 +42,8 @@ pub trait Fetch {
 pub enum Step {
     /// A file is fetched from this address.
     Fetching(String),
+    /// This image is pulled from its registry, or taken from a local engine.
+    Pulling(String),
     /// These images are put into the bundle.
     Saving(Vec<String>),
     /// This key has an empty address: it stays, nothing is fetched.
@@ -99,15 +107,17 @@ pub enum BuildError<E: std::error::Error + 'static> {
         /// Why.
         source: SourceError,
     },
-    /// An image that no source has.
-    #[snafu(display(
-        "image {reference} is in none of the given sources ({given}): pass --images=oci:DIRECTORY, --images=oci-archive:FILE or --images=docker-archive:FILE with an image of this name; images are not pulled from registries yet"
-    ))]
+    /// Images can't be had.
+    #[snafu(display("{source}"))]
+    Pull {
+        /// Why.
+        source: E,
+    },
+    /// An image that was pulled is not there.
+    #[snafu(display("image {reference} was pulled, but it is not there"))]
     NoImage {
         /// The image.
         reference: String,
-        /// What the sources have.
-        given: String,
     },
     /// What would be written is not valid.
     #[snafu(display("{source}"))]
@@ -127,15 +137,15 @@ pub enum BuildError<E: std::error::Error + 'static> {
 ///
 /// # Errors
 /// [`BuildError`]. The output is then of no use.
-pub fn build<W: Write + Seek, F: Fetch>(
+pub fn build<W: Write + Seek, F: Supply>(
     definition: &Definition,
-    sources: &mut [ImageSource],
-    fetch: &mut F,
+    sources: &mut Vec<ImageSource>,
+    supply: &mut F,
     built_by: &str,
     output: W,
     report: &mut dyn FnMut(Step),
 ) -> Result<W, BuildError<F::Error>> {
-    let mut files = Files { definition, fetch, report, by_location: BTreeMap::new(), by_address: BTreeMap::new() };
+    let mut files = Files { definition, supply, report, by_location: BTreeMap::new(), by_address: BTreeMap::new() };
     let assets = definition.document().at(&["resource", "assets", "uris"]).map_or(&[][..], Json::entries);
     for (alias, value) in assets {
         match value.as_str() {
@@ -144,7 +154,7 @@ pub fn build<W: Write + Seek, F: Fetch>(
             None => {}
         }
     }
-    let images = Packed::find(definition.document(), sources)?;
+    let images = files.images(sources)?;
     if !images.references.is_empty() {
         (files.report)(Step::Saving(images.references.clone()));
     }
@@ -175,7 +185,7 @@ pub fn build<W: Write + Seek, F: Fetch>(
 
 struct Files<'a, F> {
     definition: &'a Definition,
-    fetch: &'a mut F,
+    supply: &'a mut F,
     report: &'a mut dyn FnMut(Step),
     by_location: BTreeMap<Location, Held>,
     by_address: BTreeMap<String, Location>,
@@ -222,7 +232,7 @@ impl Held {
     }
 }
 
-impl<F: Fetch> Files<'_, F> {
+impl<F: Supply> Files<'_, F> {
     /// Fetches the file behind an address, unless it is there already.
     fn take(&mut self, address: &str) -> Result<(), BuildError<F::Error>> {
         if self.by_address.contains_key(address) {
@@ -234,7 +244,7 @@ impl<F: Fetch> Files<'_, F> {
             (self.report)(Step::Fetching(shown.clone()));
             let place = match &location {
                 Location::Http(url) => {
-                    let file = self.fetch.fetch(url).context(DownloadSnafu { address: &shown })?;
+                    let file = self.supply.fetch(url).context(DownloadSnafu { address: &shown })?;
                     Place::Downloaded(file)
                 }
                 Location::File(path) => {
@@ -257,6 +267,33 @@ impl<F: Fetch> Files<'_, F> {
         }
         self.by_address.insert(address.to_owned(), location);
         Ok(())
+    }
+
+    /// Finds every image in the sources; what none of them has is pulled, and is a source more then.
+    fn images(&mut self, sources: &mut Vec<ImageSource>) -> Result<Packed, BuildError<F::Error>> {
+        let mut wanted = Vec::new();
+        let mut missing: Vec<(String, Reference)> = Vec::new();
+        for (alias, written) in image_references(self.definition.document()) {
+            let reference = Reference::parse(&written).context(ReferenceSnafu)?;
+            let found = find(sources, &reference).context(SourceSnafu)?;
+            if found.is_none() && !missing.iter().any(|(_, known)| known.same_image(&reference)) {
+                missing.push((written.clone(), reference.clone()));
+            }
+            wanted.push((alias, written, reference, found));
+        }
+        if !missing.is_empty() {
+            for (written, _) in &missing {
+                (self.report)(Step::Pulling(written.clone()));
+            }
+            sources.push(self.supply.pull(&missing).context(PullSnafu)?);
+        }
+        let mut packed = Packed::default();
+        for (alias, written, reference, found) in wanted {
+            let found = found.map_or_else(|| find(sources, &reference), |found| Ok(Some(found)));
+            let found = found.context(SourceSnafu)?.context(NoImageSnafu { reference: &written })?;
+            packed.add(alias, written, &reference, found);
+        }
+        Ok(packed)
     }
 
     fn check_content_hashes(&self) -> Result<(), BuildError<F::Error>> {
@@ -284,36 +321,18 @@ struct Packed {
 }
 
 impl Packed {
-    fn find<E: std::error::Error + 'static>(
-        document: &Json,
-        sources: &mut [ImageSource],
-    ) -> Result<Self, BuildError<E>> {
-        let mut packed = Self::default();
-        let limits = Limits::default();
-        for (alias, written) in image_references(document) {
-            let reference = Reference::parse(&written).context(ReferenceSnafu)?;
-            let mut found = None;
-            for (index, source) in sources.iter_mut().enumerate() {
-                if let Some(image) = source.find(&reference, &limits).context(SourceSnafu)? {
-                    found = Some((index, image));
-                    break;
-                }
-            }
-            let Some((index, FoundImage { target, manifests, blobs })) = found else {
-                return NoImageSnafu { reference: written, given: given(sources) }.fail();
-            };
-            let tag = if reference.tag.is_none() && reference.digest.is_none() { ":latest" } else { "" };
-            let explicit = format!("{written}{tag}");
-            packed.listed.push(ManifestImage { alias, reference: explicit, manifest_digest: target.digest.clone() });
-            for blob in manifests.into_iter().chain(blobs) {
-                packed.sources.entry(blob.digest.clone()).or_insert(index);
-                packed.blobs.insert(blob);
-            }
-            if packed.targets.insert(written.clone(), target).is_none() {
-                packed.references.push(written);
-            }
+    fn add(&mut self, alias: String, written: String, reference: &Reference, found: (usize, FoundImage)) {
+        let (index, FoundImage { target, manifests, blobs }) = found;
+        let tag = if reference.tag.is_none() && reference.digest.is_none() { ":latest" } else { "" };
+        let explicit = format!("{written}{tag}");
+        self.listed.push(ManifestImage { alias, reference: explicit, manifest_digest: target.digest.clone() });
+        for blob in manifests.into_iter().chain(blobs) {
+            self.sources.entry(blob.digest.clone()).or_insert(index);
+            self.blobs.insert(blob);
         }
-        Ok(packed)
+        if self.targets.insert(written.clone(), target).is_none() {
+            self.references.push(written);
+        }
     }
 
     fn open(&self, sources: &[ImageSource], digest: &str) -> io::Result<Box<dyn Read>> {
@@ -322,15 +341,15 @@ impl Packed {
     }
 }
 
-/// What the sources have, for a message.
-fn given(sources: &[ImageSource]) -> String {
-    let one = |source: &ImageSource| {
-        let names: Vec<_> = source.names().collect();
-        let has = if names.is_empty() { "no named images".to_owned() } else { names.join(", ") };
-        format!("{} has {has}", source.given())
-    };
-    let all: Vec<_> = sources.iter().map(one).collect();
-    if all.is_empty() { "there are none".to_owned() } else { all.join("; ") }
+/// The first source that has an image.
+fn find(sources: &mut [ImageSource], reference: &Reference) -> Result<Option<(usize, FoundImage)>, SourceError> {
+    let limits = Limits::default();
+    for (index, source) in sources.iter_mut().enumerate() {
+        if let Some(image) = source.find(reference, &limits)? {
+            return Ok(Some((index, image)));
+        }
+    }
+    Ok(None)
 }
 
 fn not_there<T>(what: &str) -> io::Result<T> {

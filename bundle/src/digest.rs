@@ -54,9 +54,11 @@ struct ImageContent<'a> {
     digest: &'a str,
 }
 
-/// sha256 of the RFC 8785 form of `{"files":[{"name","sha256"}…],"images":[{"digest","reference"}…],"metadata":"sha256:…"}`,
+/// The RFC 8785 form of `{"files":[{"name","sha256"}…],"images":[{"digest","reference"}…],"metadata":"sha256:…"}`,
 /// lists sorted by name and reference, each item once.
-pub(crate) fn content_digest(metadata: &[u8], files: &[File], images: &[Image]) -> String {
+///
+/// Its sha256 is the content digest, and it is what signatures of a package sign.
+pub(crate) fn content_document(metadata: &[u8], files: &[File], images: &[Image]) -> Vec<u8> {
     let bare = |digest: &'_ str| -> usize { digest.find(':').map_or(0, |colon| colon + 1) };
     let mut file_contents: Vec<_> = files
         .iter()
@@ -70,5 +72,5 @@ pub(crate) fn content_digest(metadata: &[u8], files: &[File], images: &[Image]) 
     image_contents.dedup();
     let content = Content { files: file_contents, images: image_contents, metadata: sha256(metadata) };
     // Strings and lists alone always have a canonical form.
-    sha256(&serde_jcs::to_vec(&content).unwrap_or_default())
+    serde_jcs::to_vec(&content).unwrap_or_default()
 }

@@ -12,6 +12,8 @@ pub mod json;
 pub mod manifest;
 pub mod model;
 pub mod reference;
+pub mod sign;
+pub mod signature;
 pub mod stream;
 pub mod universe;
 pub mod write;

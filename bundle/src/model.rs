@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::content_document;
+
 /// A bundle that was read to its end and found right.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Bundle {
@@ -27,6 +29,14 @@ pub struct Bundle {
     pub content_digest: String,
     /// Bytes of its content: files and image blobs, each digest counted once.
     pub size: u64,
+}
+
+impl Bundle {
+    /// The document whose sha256 is the content digest: what a signature of the package signs.
+    #[must_use]
+    pub fn content(&self) -> Vec<u8> {
+        content_document(&self.metadata, &self.files, &self.images)
+    }
 }
 
 /// One `resources/<sha256 hex>/<name>` entry.

@@ -39,6 +39,9 @@ pub struct Receipt {
     pub size: u64,
 }
 
+/// Signatures that a bundle may have.
+pub const MOST_SIGNATURES: usize = 16;
+
 /// Caps, counted while reading.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {

@@ -1,51 +1,53 @@
 //! `dcos-registry`: packages made, and brought into a registry, from a command line.
 //!
-//! Exit codes: 0 success, 1 failure, 2 wrong usage. Results go to standard output, everything else to standard error.
+//! Exit codes: 0 success, 1 failure, 2 wrong usage. Results go to standard output, everything else to standard error; with
+//! `--json`, standard output is exactly one JSON document.
+//!
+//! A sub-command is one file under `commands/`: its arguments, its errors, and `run`.
 
-mod arguments;
-mod build;
+mod cache;
+mod checked;
+mod commands;
 mod download;
-mod migrate;
+mod failure;
+mod frame;
+mod http;
+mod local;
 mod output;
+mod private_key;
+mod progress;
+mod registry;
+mod resume;
 mod saved;
+mod size;
+mod supply;
+mod table;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 
-use arguments::{Arguments, Command, Registry};
-use output::Output;
+use failure::Failure;
+use frame::Invocation;
 
 /// One line that says what the command is for; the `dcos` command shows it.
 const SUMMARY: &str = "Build and manage packages of a package registry";
 
 /// Runs the program with these arguments, the program's name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match Arguments::try_parse_from(arguments) {
-        Ok(Arguments::Registry(registry)) => dispatch(registry),
-        Err(error) => {
+    let done = Invocation::parse(arguments.into_iter().collect()).and_then(Invocation::run);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed { message }) => {
+            output::error(&message);
+            ExitCode::FAILURE
+        }
+        Err(Failure::Usage { error }) => {
             let shown = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             // A closed pipe is no reason to fail otherwise.
             let _ = error.print();
             ExitCode::from(if shown { 0 } else { 2 })
-        }
-    }
-}
-
-fn dispatch(registry: Registry) -> ExitCode {
-    let done = match registry.command {
-        _ if registry.info => Output::new(false).line(SUMMARY).map_err(|error| error.to_string()),
-        Some(Command::Migrate(arguments)) => migrate::run(&arguments).map_err(|error| error.to_string()),
-        Some(Command::Build(arguments)) => build::run(&arguments).map_err(|error| error.to_string()),
-        None => return ExitCode::from(2),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            output::message(&format!("Error: {message}"));
-            ExitCode::FAILURE
         }
     }
 }

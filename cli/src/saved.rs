@@ -1,8 +1,7 @@
 //! Files that appear under their name whole or not at all.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use snafu::{ResultExt, Snafu};
@@ -14,6 +13,33 @@ use tempfile::NamedTempFile;
 pub struct SaveError {
     path: PathBuf,
     source: io::Error,
+}
+
+/// Who may read a file, where the system knows such a thing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// Everybody; the owner may write (0644).
+    Shared,
+    /// The owner alone (0600).
+    Private,
+}
+
+impl Mode {
+    #[cfg(unix)]
+    fn set(self, file: &File) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let bits = match self {
+            Self::Shared => 0o644,
+            Self::Private => 0o600,
+        };
+        file.set_permissions(fs::Permissions::from_mode(bits))
+    }
+
+    /// Elsewhere, files get what their folder passes on.
+    #[cfg(not(unix))]
+    fn set(self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A file beside its final place, gone when it is not kept.
@@ -35,15 +61,14 @@ impl Unsaved {
     }
 
     /// The file to write to.
-    pub fn file(&mut self) -> &mut fs::File {
+    pub fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 
     /// Puts the file under its name, in place of one that is there.
-    pub fn keep(self, mode: u32) -> Result<PathBuf, SaveError> {
+    pub fn keep(self, mode: Mode) -> Result<PathBuf, SaveError> {
         let Self { file, path } = self;
-        file.as_file()
-            .set_permissions(Permissions::from_mode(mode))
+        mode.set(file.as_file())
             .and_then(|()| file.as_file().sync_all())
             .and_then(|()| file.persist(&path).map(drop).map_err(|error| error.error))
             .context(SaveSnafu { path: &path })?;

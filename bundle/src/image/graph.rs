@@ -136,8 +136,7 @@ impl<B: Blobs> Walker<'_, B> {
         let mut elsewhere = false;
         for layer in manifest.layers() {
             let blob = descriptor(layer)?;
-            let has_urls = layer.urls().as_ref().is_some_and(|urls| !urls.is_empty());
-            if media::is_foreign_layer(&blob.media_type) && has_urls && self.blobs.size(&blob.digest).is_none() {
+            if is_elsewhere(layer) && self.blobs.size(&blob.digest).is_none() {
                 elsewhere = true;
             } else {
                 self.blob(&blob, platform, "layer")?;
@@ -202,8 +201,14 @@ impl<B: Blobs> Walker<'_, B> {
     }
 }
 
+/// Whether a layer may be left where its `urls` say.
+pub(crate) fn is_elsewhere(layer: &oci::Descriptor) -> bool {
+    let has_urls = layer.urls().as_ref().is_some_and(|urls| !urls.is_empty());
+    has_urls && media::is_foreign_layer(layer.media_type().as_ref())
+}
+
 /// A document must be what its descriptor says, so that no two readers take it for different things.
-fn check_kind<E: std::error::Error + 'static>(
+pub(crate) fn check_kind<E: std::error::Error + 'static>(
     target: &Descriptor,
     bytes: &[u8],
     foreign: &[&str],
@@ -221,7 +226,7 @@ fn check_kind<E: std::error::Error + 'static>(
     }
 }
 
-fn parse<T: DeserializeOwned, E: std::error::Error + 'static>(
+pub(crate) fn parse<T: DeserializeOwned, E: std::error::Error + 'static>(
     target: &Descriptor,
     bytes: &[u8],
 ) -> Result<T, GraphError<E>> {

@@ -4,5 +4,7 @@ pub(crate) mod archive;
 pub(crate) mod graph;
 pub(crate) mod layout;
 pub(crate) mod media;
+pub mod outline;
+pub mod platform;
 pub mod source;
 pub(crate) mod tar;

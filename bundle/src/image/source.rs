@@ -66,7 +66,7 @@ pub struct FoundImage {
 
 #[derive(Debug)]
 enum Store {
-    /// An OCI image layout's folder.
+    /// A folder with `blobs/sha256/<hex>`, as an OCI image layout is.
     Layout,
     /// An archive: offset and size of every file in it by digest, and the manifests made for it.
     Archive { places: BTreeMap<String, (u64, u64)>, documents: BTreeMap<String, Vec<u8>> },
@@ -85,6 +85,14 @@ impl ImageSource {
             "oci-archive" | "docker-archive" => Self::archive(given, Path::new(path), limits),
             _ => FormSnafu { given }.fail(),
         }
+    }
+
+    /// Images that were gathered into a folder with `blobs/sha256/<hex>` in it: names, and what they stand for. The folder
+    /// may hold more.
+    #[must_use]
+    pub fn gathered(given: &str, path: &Path, images: Vec<(String, Descriptor)>) -> Self {
+        let images = images.into_iter().map(|(name, target)| Named::new(vec![name], target)).collect();
+        Self { given: given.to_owned(), path: path.to_owned(), store: Store::Layout, images }
     }
 
     fn layout(given: &str, path: &Path, limits: &Limits) -> Result<Self, SourceError> {

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use snafu::OptionExt;
 
-use super::{InvalidSnafu, Limits, ReadError, Receipt, Sink};
+use super::{InvalidSnafu, Limits, MOST_SIGNATURES, ReadError, Receipt, Sink};
 use crate::entry::{DOCKER_ARCHIVE, EntryKind, INDEX};
 use crate::image::archive::{self, ArchiveError, Keep};
 use crate::image::layout::{Named, is_layout, read_index};
@@ -15,8 +15,7 @@ use crate::zip::{ZipError, ZipStream};
 
 /// Bytes of `metadata.json`: what is parsed takes many times its size in memory.
 const METADATA_BYTES: u64 = 4 << 20;
-/// Signatures of a bundle, and their bytes, each and all together.
-const MOST_SIGNATURES: usize = 16;
+/// Bytes of signatures, each and all together.
 const SIGNATURE_BYTES: u64 = 1 << 20;
 const ALL_SIGNATURES_BYTES: usize = 4 << 20;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::collect::{Collected, invalid};
 use super::{Limits, ReadError, Sink};
-use crate::digest::content_digest;
+use crate::digest::{content_document, sha256};
 use crate::entry::{BLOBS, INDEX, LAYOUT, MANIFEST, METADATA};
 use crate::image::graph::{Blobs, Graph, GraphError, walk};
 use crate::image::layout::Named;
@@ -58,7 +58,7 @@ pub(super) fn complete<S: Sink>(
     let sizes = content.map(|blob| (&blob.digest, blob.size)).chain(files.iter().map(|file| (&file.digest, file.size)));
     let size = sizes.collect::<BTreeMap<_, _>>().into_values().sum();
     Ok(Bundle {
-        content_digest: content_digest(&metadata, &files, &images),
+        content_digest: sha256(&content_document(&metadata, &files, &images)),
         size,
         metadata,
         manifest,

@@ -95,6 +95,7 @@ fn package_key(key: &str, value: &Json, packaging_version: &str, form: Form) -> 
             if is_local(value, form) {
                 Ok(())
             } else {
+                no_path_without_mark(value, path, form)?;
                 object(value, path)
             }
         }
@@ -102,10 +103,19 @@ fn package_key(key: &str, value: &Json, packaging_version: &str, form: Form) -> 
             if is_local(value, form) {
                 Ok(())
             } else {
+                no_path_without_mark(value, path, form)?;
                 resource(value, path, form)
             }
         }
         _ => broken(path, format!("this key is not allowed in packagingVersion {packaging_version}")),
+    }
+}
+
+/// A string where an object belongs is mostly a path without its `@`.
+fn no_path_without_mark(value: &Json, path: &str, form: Form) -> Checked {
+    match value {
+        Json::String(_) if form == Form::Definition => broken(path, "must be an object, or @ and the path of a file"),
+        _ => Ok(()),
     }
 }
 

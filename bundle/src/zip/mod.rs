@@ -4,6 +4,7 @@
 //! The reader goes forward only and believes nothing that it can't compare: what a local header says is compared with what
 //! was read, and both with the central directory. Layout after PKWARE's APPNOTE 6.3.
 
+mod append;
 mod body;
 mod directory;
 mod error;
@@ -13,6 +14,7 @@ mod record;
 mod source;
 mod writer;
 
+pub use append::append;
 pub use body::Body;
 pub use error::ZipError;
 pub use reader::{Entry, ZipLimits, ZipStream};

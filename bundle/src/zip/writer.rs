@@ -23,6 +23,8 @@ const ATTRIBUTES: u32 = 0o100_644 << 16;
 pub struct ZipWriter<W> {
     output: W,
     position: u64,
+    /// Central directory of entries that were there before, and their number.
+    before: (Vec<u8>, u64),
     written: Vec<Written>,
 }
 
@@ -35,7 +37,12 @@ struct Written {
 impl<W: Write + Seek> ZipWriter<W> {
     /// Starts at the output's first byte.
     pub fn new(output: W) -> Self {
-        Self { output, position: 0, written: Vec::new() }
+        Self::behind(output, 0, Vec::new(), 0)
+    }
+
+    /// Goes on behind entries that are in the output already, up to `position`.
+    pub(super) const fn behind(output: W, position: u64, directory: Vec<u8>, entries: u64) -> Self {
+        Self { output, position, before: (directory, entries), written: Vec::new() }
     }
 
     /// Writes one deflated entry.
@@ -91,10 +98,12 @@ impl<W: Write + Seek> ZipWriter<W> {
     pub fn finish(mut self) -> io::Result<W> {
         let start = self.position;
         let written = std::mem::take(&mut self.written);
+        let (before, entries_before) = std::mem::take(&mut self.before);
+        self.put(&before)?;
         for entry in &written {
             self.central(entry)?;
         }
-        let (entries, size) = (written.len() as u64, self.position - start);
+        let (entries, size) = (entries_before + written.len() as u64, self.position - start);
         let wide = entries >= u64::from(u16::MAX) || size >= IN_ZIP64 || start >= IN_ZIP64;
         if wide {
             self.end64(entries, size, start)?;

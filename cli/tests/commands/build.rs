@@ -21,7 +21,7 @@ fn migrated(folder: &Path, files: &[(&str, &[u8])]) {
 }
 
 /// An OCI layout with the image `acme/web:1`; gives the digest of its manifest.
-fn layout(folder: &Path, name: &str) -> String {
+pub fn layout(folder: &Path, name: &str) -> String {
     let descriptor =
         |media_type: &str, bytes: &[u8]| json!({"mediaType": media_type, "digest": sha256(bytes), "size": bytes.len()});
     let layer = b"layer".to_vec();
@@ -49,7 +49,7 @@ fn layout(folder: &Path, name: &str) -> String {
     sha256(&manifest)
 }
 
-fn tarred(folder: &Path, output: &str) {
+pub fn tarred(folder: &Path, output: &str) {
     let done = std::process::Command::new("tar").args(["-cf", output, "-C"]).arg(folder).arg(".").status().unwrap();
     assert!(done.success());
 }
@@ -124,21 +124,10 @@ fn the_same_input_gives_the_same_bytes_and_every_form_of_images_the_same_package
 }
 
 #[test]
-fn an_image_that_no_source_has_is_named_with_what_to_pass() {
+fn a_source_of_images_that_is_wrong_is_named_and_nothing_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     whole(path);
-    fail(
-        path,
-        &["registry", "build", "--json", DEFINITION],
-        &["acme/web:1", "--images=oci:", "docker-archive:", "not pulled"],
-    );
-    layout(&path.join("layout"), "acme/other:2");
-    fail(
-        path,
-        &["registry", "build", "--json", DEFINITION, "--images=oci:layout"],
-        &["acme/web:1", "oci:layout has acme/other:2"],
-    );
     fail(
         path,
         &["registry", "build", "--json", DEFINITION, "--images=oci:nowhere"],
@@ -280,4 +269,52 @@ fn downloads_that_fail_leave_nothing() {
         assert!(ran.err.contains(&format!("Error: {address}")) && ran.err.contains(word), "{}", ran.err);
         assert_eq!(names(path), ["package", "sample-1.0-beta.json"]);
     }
+}
+
+#[test]
+fn definitions_that_break_a_rule_are_refused_with_the_file_and_the_place_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let arguments = ["registry", "build", "--build-definition-file=definition.json", "--json"];
+    let refused = |text: &str, words: &[&str]| {
+        fs::write(path.join("definition.json"), text).unwrap();
+        fail(path, &arguments, &[&["definition.json"][..], words].concat());
+    };
+    fail(path, &arguments, &["definition.json", "No such file"]);
+    refused("{\n  \"name\": ,\n}", &["line 2 column 11"]);
+    refused("[]", &["$.packagingVersion"]);
+    let sample = json!({"packagingVersion": "4.0", "name": "sample", "version": "1", "maintainer": "", "description": "", "tags": []});
+    let binary = json!({"kind": "executable", "url": "cli", "contentHash": [{"algo": "md5", "value": "0"}]});
+    let mut otherwise = Vec::new();
+    for (key, value, words) in [
+        ("packagingVersion", json!("2.0"), ["packagingVersion is \"2.0\"", "3.0"]),
+        ("packagingVersion", json!("6.0"), ["packagingVersion is \"6.0\"", "5.0"]),
+        ("releaseVersion", json!(1), ["$.releaseVersion", "not allowed"]),
+        ("selected", json!(true), ["$.selected", "not allowed"]),
+        ("name", json!("Sample"), ["$.name", "lower-case"]),
+        ("version", json!("1+2"), ["$.version", "must"]),
+        ("tags", json!(["a b"]), ["$.tags[0]", "white space"]),
+        ("command", json!({"pip": []}), ["$.command", "not allowed in packagingVersion 4.0"]),
+        ("manager", json!({"packageName": "ab"}), ["$.manager", "not allowed in packagingVersion 4.0"]),
+        ("config", json!("config.json"), ["$.config", "@"]),
+        ("resource", json!("resource.json"), ["$.resource", "@"]),
+        ("resource", json!({"asset": {}}), ["$.resource.asset", "not allowed"]),
+        ("resource", json!({"assets": {"uris": {"a": 1}}}), ["$.resource.assets.uris.a", "string"]),
+        ("resource", json!({"cli": {"binaries": {"linux": {"x86-64": binary}}}}), ["contentHash[0]", "sha256"]),
+        ("marathon", json!({"v2AppMustacheTemplate": "no base64!"}), ["$.marathon.v2AppMustacheTemplate", "base64"]),
+        ("resource", json!({"assets": {"uris": {"a": "s3://bucket/key"}}}), ["s3://bucket/key", "only http"]),
+        ("resource", json!({"assets": {"uris": {"a": "nowhere.txt"}}}), ["nowhere.txt", "No such file"]),
+        ("resource", json!({"assets": {"uris": {"a": "."}}}), [".", "regular file"]),
+    ] {
+        let mut definition = sample.clone();
+        definition[key] = value;
+        fs::write(path.join("definition.json"), definition.to_string()).unwrap();
+        let ran = crate::program::run(path, &arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{definition}");
+        if words.iter().any(|word| !ran.err.contains(word)) {
+            otherwise.push(format!("{words:?}: {}", ran.err));
+        }
+        assert_eq!(names(path), ["definition.json"]);
+    }
+    assert!(otherwise.is_empty(), "{}", otherwise.concat());
 }

@@ -2,7 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 
 mod build;
+mod bundles;
 mod fixtures;
 mod frame;
+mod local;
 mod migrate;
 mod program;
+mod pull;
+mod registry;
+mod sign;

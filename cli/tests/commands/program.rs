@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use bundle::model::Bundle;
@@ -17,14 +17,30 @@ pub struct Ran {
     pub err: String,
 }
 
+/// `dcos-registry` in a folder, with a cache of its own for each folder and nothing of this machine's user.
+pub fn program(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dcos-registry"));
+    command.args(arguments).current_dir(folder).env("NO_PROXY", "127.0.0.1,localhost");
+    command.env("XDG_CACHE_HOME", cache(folder)).env("DOCKER_CONFIG", cache(folder).join("docker"));
+    command.env_remove("DOCKER_HOST");
+    command
+}
+
+/// Where the cache is for runs in a folder.
+pub fn cache(folder: &Path) -> PathBuf {
+    let whole = fs::canonicalize(folder).unwrap();
+    let name = hex(whole.to_str().unwrap().as_bytes());
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("caches").join(&name[..16])
+}
+
 /// Runs `dcos-registry` in a folder.
 pub fn run(folder: &Path, arguments: &[&str]) -> Ran {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_dcos-registry"))
-        .args(arguments)
-        .current_dir(folder)
-        .env("NO_PROXY", "127.0.0.1")
-        .output()
-        .unwrap();
+    finish(&mut program(folder, arguments))
+}
+
+/// Runs a program to its end.
+pub fn finish(command: &mut Command) -> Ran {
+    let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ran { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
 }

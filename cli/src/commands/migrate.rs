@@ -4,11 +4,24 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use bundle::definition::{DefinitionError, Migrated, migrate};
+use clap::Args;
 use snafu::{ResultExt, Snafu};
 
-use crate::arguments::Migrate;
-use crate::output::Output;
-use crate::saved::{SaveError, Unsaved, folder};
+use crate::output::{Json, Output};
+use crate::saved::{Mode, SaveError, Unsaved, folder};
+
+/// Arguments of `migrate`.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The package directory: package.json and what lies beside it [default: the working directory]
+    #[arg(long, value_name = "DIRECTORY")]
+    package_directory: Option<PathBuf>,
+    /// Where <name>-<version>.json is written [default: the working directory]
+    #[arg(long, value_name = "DIRECTORY")]
+    output_directory: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
+}
 
 /// Why there is no build definition.
 #[derive(Debug, Snafu)]
@@ -34,13 +47,13 @@ pub enum MigrateError {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Migrate) -> Result<(), MigrateError> {
+pub fn run(arguments: &Arguments) -> Result<(), MigrateError> {
     let directory = |given: &Option<PathBuf>| given.clone().unwrap_or_default();
     let output_directory = &directory(&arguments.output_directory);
     let package_directory = &directory(&arguments.package_directory);
     let Migrated { file_name, text } = migrate(package_directory, folder(output_directory)).context(PackageSnafu)?;
     let mut file = Unsaved::start(output_directory, &file_name).context(SaveSnafu)?;
     file.file().write_all(text.as_bytes()).context(WriteSnafu)?;
-    let path = file.keep(0o644).context(SaveSnafu)?;
-    Output::new(arguments.json).created("DC/OS Build Definition", &path).context(WriteSnafu)
+    let path = file.keep(Mode::Shared).context(SaveSnafu)?;
+    Output::from(arguments.json).created("DC/OS Build Definition", &path).context(WriteSnafu)
 }
