@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::{Api, ResourceExt, runtime::controller::Action};
 use std::sync::Arc;
 
-use super::{error::Error, reconcile::PackageContext, validate};
+use super::{error::Error, reconcile::PackageContext, upload, validate};
 use crate::{
     error::{chain, key},
     server_client,
@@ -69,6 +69,9 @@ async fn attempt(package: &Package, namespace: &str, context: &PackageContext) -
         Err(server_client::Error::Token { source }) if source.is_gone() => return Ok(true),
         other => other?,
     };
+    if let Some(source) = &package.spec.source.upload {
+        return upload::withdraw(package, source, &server, shared).await;
+    }
     Ok(server.delete_declaration(&package.uid().unwrap_or_default()).await?.is_none())
 }
 
