@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-E2E := cargo run --quiet -p e2e --bin
+# Programs and tests are named without their package, so that all builds share one set of features and nothing is compiled twice.
+E2E := cargo run --quiet --bin
 export CARGO_TERM_COLOR ?= auto
 
 .PHONY: help demo demo-down test test-unit test-e2e lint generate verify image cluster-up cluster-down bench prerequisites
@@ -31,8 +32,8 @@ lint: prerequisites ## Formatting, clippy, dependency rules
 	image/deny.sh
 
 generate: prerequisites ## Write what is made from the code: CRDs, roles, the options table, install.yaml
-	cargo run --quiet -p controller --bin rbacgen -- .
-	cargo run --quiet -p crds --bin crdgen -- .
+	cargo run --quiet --bin rbacgen -- .
+	cargo run --quiet --bin crdgen -- .
 
 verify: generate ## Fail when a generated file isn't what the code makes
 	@changed=$$(git status --porcelain -- manifests docs/options.md); [ -z "$$changed" ] || { git --no-pager diff -- manifests docs/options.md; \
@@ -48,7 +49,7 @@ cluster-down: prerequisites ## Take that cluster down and leave nothing behind
 	$(E2E) cluster -- down
 
 bench: prerequisites ## Measure, side by side in one run
-	cargo run --quiet -p bench
+	cargo run --quiet --bin bench
 
 prerequisites:
 	@image/prerequisites.sh
