@@ -93,10 +93,11 @@ impl IngestError {
                 PublishError::Store { source } | PublishError::Read { source: CatalogueError::Store { source } } => {
                     store_reason(source)
                 }
-                PublishError::Read { .. } => FailureReason::Conflict,
-                PublishError::Cancelled | PublishError::NumbersTaken { .. } | PublishError::Outrun { .. } => {
-                    FailureReason::FetchFailed
-                }
+                PublishError::Conflict { .. } | PublishError::Read { .. } => FailureReason::Conflict,
+                PublishError::Cancelled
+                | PublishError::Lacking { .. }
+                | PublishError::NumbersTaken { .. }
+                | PublishError::Outrun { .. } => FailureReason::FetchFailed,
                 PublishError::Entry { .. } | PublishError::Json { .. } | PublishError::TooLarge { .. } => {
                     FailureReason::InvalidBundle
                 }
