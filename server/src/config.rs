@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bundle::stream::Limits;
 use clap::{ArgAction, Parser, ValueEnum};
+use k8s_openapi::jiff::{self, SignedDuration};
 use snafu::{OptionExt, Snafu, ensure};
 
+use crate::catalogue::{OnConflict, Options};
 use crate::ingest::addresses::Cidr;
 use crate::ingest::policy::{AllowedHost, SourcePolicy};
 
@@ -14,6 +17,7 @@ use crate::ingest::policy::{AllowedHost, SourcePolicy};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "package-registry-server", version, about)]
 #[expect(clippy::doc_markdown, reason = "these are help texts, read in a terminal")]
+#[expect(clippy::struct_excessive_bools, reason = "they are switches of a command line")]
 pub struct Arguments {
     /// Address and port to serve on.
     #[arg(long, env = "PACKAGE_REGISTRY_LISTEN", default_value = "0.0.0.0:8443")]
@@ -68,6 +72,23 @@ pub struct Arguments {
     #[arg(long, env = "PACKAGE_REGISTRY_SOURCE_REQUIRE_DIGEST", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     pub source_require_digest: bool,
 
+    /// How often what nobody needs is removed from the store: 1h, 10m, 90s.
+    #[arg(long, env = "PACKAGE_REGISTRY_GC_INTERVAL", default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    pub gc_interval: Duration,
+
+    /// How long what nobody needs is left alone before it is removed; above the time between a client's pushing a blob and
+    /// its manifest.
+    #[arg(long, env = "PACKAGE_REGISTRY_GC_GRACE_PERIOD", default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    pub gc_grace_period: Duration,
+
+    /// Only count and log what would be removed.
+    #[arg(long, env = "PACKAGE_REGISTRY_GC_DRY_RUN")]
+    pub gc_dry_run: bool,
+
+    /// Other content under a name and version that are in the catalogue: refuse it, or put it in the place of what is there.
+    #[arg(long, env = "PACKAGE_REGISTRY_ON_CONFLICT", value_enum, default_value_t = OnConflict::Reject)]
+    pub on_conflict: OnConflict,
+
     /// Form of the log on standard error. The audit trail on standard output is JSON always.
     #[arg(long, env = "PACKAGE_REGISTRY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -116,6 +137,10 @@ pub struct Config {
     pub sources: SourcePolicy,
     /// Caps on bundles.
     pub limits: Limits,
+    /// How the catalogue behaves.
+    pub catalogue: Options,
+    /// How often what nobody needs is collected.
+    pub gc_interval: Duration,
 }
 
 /// The store.
@@ -180,10 +205,24 @@ impl Arguments {
                 require_digest: self.source_require_digest,
                 refused,
             },
+            catalogue: Options {
+                on_conflict: self.on_conflict,
+                grace_period: self.gc_grace_period,
+                dry_run: self.gc_dry_run,
+            },
+            gc_interval: self.gc_interval,
             tls_dir: self.tls_dir,
             public_host: self.public_host,
         })
     }
+}
+
+/// A time as people write it. A second at least: nobody could work with less.
+fn duration(text: &str) -> Result<Duration, String> {
+    let problem = |why: String| format!("{why}; 1h, 10m or 90s would be right, 1s at least");
+    let parsed: SignedDuration = text.parse().map_err(|error: jiff::Error| problem(error.to_string()))?;
+    let duration = Duration::try_from(parsed).map_err(|error| problem(error.to_string()))?;
+    if duration < Duration::from_secs(1) { Err(problem("too short".to_owned())) } else { Ok(duration) }
 }
 
 fn storage(url: &str) -> Result<StorageConfig, InvalidFlag> {
@@ -243,6 +282,17 @@ mod tests {
         assert_eq!(config.storage, StorageConfig::File("/tmp/x".into()));
         assert_eq!(config.auth, AuthConfig::None);
         assert!(config.sources.require_digest && config.sources.hosts.is_empty());
+        assert_eq!((config.catalogue, config.gc_interval), (Options::default(), Duration::from_hours(1)));
+    }
+
+    #[test]
+    fn collection_and_conflicts_have_flags() {
+        let flags = ["--plain-http", "--storage", "memory:", "--auth", "none", "--gc-interval", "90s"];
+        let more = ["--gc-grace-period", "1h 30m", "--gc-dry-run", "--on-conflict", "replace"];
+        let config = config(&[&flags[..], &more].concat()).unwrap();
+        let grace_period = Duration::from_mins(90);
+        assert_eq!(config.gc_interval, Duration::from_secs(90));
+        assert_eq!(config.catalogue, Options { on_conflict: OnConflict::Replace, grace_period, dry_run: true });
     }
 
     #[test]
@@ -298,6 +348,9 @@ mod tests {
                 ["--source-allowed-host", "NAME:PORT"],
             ),
             (with(&["--storage", "memory:", "--token-audience", "x"]), ["--token-audience", "--auth kubernetes"]),
+            (with(&["--storage", "memory:", "--gc-interval", "5"]), ["--gc-interval", "10m"]),
+            (with(&["--storage", "memory:", "--gc-grace-period", "0s"]), ["--gc-grace-period", "1s at least"]),
+            (with(&["--storage", "memory:", "--gc-grace-period=-1h"]), ["--gc-grace-period", "10m"]),
             (with(&["--storage", "memory:", "--public-host", "a/b"]), ["--public-host", "HOST:PORT"]),
             (with(&["--storage", "memory:", "--tls-dir", "/x"]), ["--tls-dir", "--plain-http"]),
             (config(&["--storage", "memory:", "--auth", "none"]).unwrap_err(), ["--tls-dir", "--plain-http"]),

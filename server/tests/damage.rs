@@ -14,7 +14,7 @@ use common::source::Source;
 use common::{Client, Setup, keys, spec};
 use http::StatusCode;
 use server::catalogue::entry::Declared;
-use server::catalogue::{Catalogue, Intent, Number, PublishError};
+use server::catalogue::{Catalogue, Intent, Number, OnConflict, Options, PublishError};
 use server::ingest::IngestError;
 use server::storage::keys::Place;
 use server::storage::memory::MemoryStorage;
@@ -140,7 +140,8 @@ async fn lost_and_damaged_links_are_made_again_at_the_start() {
 async fn a_damaged_link_is_made_again_by_a_package_that_needs_it() {
     let source = Source::start().await;
     let (storage, ..) = prepared(&source).await;
-    let client = start(&storage).await;
+    let options = Options { on_conflict: OnConflict::Replace, ..Options::default() };
+    let client = Setup { options, ..Setup::on(Arc::clone(&storage)) }.start().await.unwrap();
     let link = key(&storage, "/_manifests/").await;
     let right = storage.get(&link, 1 << 20).await.unwrap().0;
     overwrite(&storage, &link, vec![b'x'; right.len()]).await;

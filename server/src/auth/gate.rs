@@ -94,7 +94,8 @@ async fn authorize(
 /// may be another one than it seems.
 async fn is_taken(server: &Server, id: &str) -> bool {
     let taken = |found: api::Declaration| found.package.is_some() || found.state != api::State::Failed;
-    !matches!(*server.auth, Auth::None) && (id.contains('%') || server.declarations.view(id).await.is_some_and(taken))
+    !matches!(*server.auth, Auth::None)
+        && (id.contains('%') || !server.declarations.view(id).await.is_ok_and(|found| !found.is_some_and(taken)))
 }
 
 async fn identify(auth: &Auth, headers: &HeaderMap) -> Result<Identity, AuthError> {

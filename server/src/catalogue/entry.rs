@@ -11,8 +11,9 @@ use bundle::model::{Bundle, File, Image};
 use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu};
 
+use super::links::Held;
 use crate::digest::{Digest, InvalidDigest};
-use crate::names::{CoordinateCode, InvalidName, PackageName, Repository, Tag};
+use crate::names::{CoordinateCode, InvalidName, PackageName, Repository};
 use crate::storage::keys::{self, Key, Place};
 
 /// A package as the store keeps it.
@@ -128,15 +129,14 @@ pub struct Roots {
     pub declaration: Declared,
     /// Order of the publication.
     pub order: u64,
-    /// Links of manifests, with what they hold.
-    pub manifests: Vec<(Place, Link)>,
-    /// Links of blobs.
-    pub blob_links: Vec<Place>,
-    /// Tags with what they point at.
-    pub tags: Vec<(Repository, Tag, TagTarget)>,
+    /// Links of manifests and blobs, then tags, with what they hold.
+    pub held: Vec<(Place, Held)>,
     /// Blobs: manifests, image blobs, files.
     pub blobs: Vec<Digest>,
 }
+
+/// Most bytes of a link or a tag: what a manifest of 4 MiB refers to fits in.
+pub const LINK_LIMIT: u64 = 4 << 20;
 
 /// What a manifest's link holds.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -189,9 +189,7 @@ pub struct TagTarget {
 impl Roots {
     /// Its links, its tags, and the claim of its number.
     pub fn links_and_tags(&self) -> impl Iterator<Item = Place> + '_ {
-        let manifests = self.manifests.iter().map(|(place, _)| place.clone());
-        let tags = self.tags.iter().map(|(repository, tag, _)| Place::Tag(repository.clone(), tag.clone()));
-        manifests.chain(self.blob_links.iter().cloned()).chain(tags).chain([self.release.clone()])
+        self.held.iter().map(|(place, _)| place.clone()).chain([self.release.clone()])
     }
 }
 
@@ -247,26 +245,25 @@ impl Entry {
             release_version: self.release_version,
             declaration: self.declaration.clone(),
             order: self.order,
-            manifests: Vec::new(),
-            blob_links: Vec::new(),
-            tags: Vec::new(),
+            held: Vec::new(),
             blobs: Vec::new(),
         };
         for file in &self.files {
             roots.blobs.push(parse_digest(&file.digest)?);
         }
+        let mut tags = Vec::new();
         for image in &self.images {
             let repository: Repository = image.repository.parse().context(BadNameSnafu)?;
             for manifest in &image.manifests {
                 let digest = parse_digest(&manifest.digest)?;
                 let link = Link { media_type: manifest.media_type.clone(), size: manifest.size, pushed: None };
                 let place = Place::ManifestLink(repository.clone(), digest.clone());
-                roots.manifests.push((place, link));
+                roots.held.push((place, Held::Manifest(link)));
                 roots.blobs.push(digest);
             }
             for blob in &image.blobs {
                 let digest = parse_digest(&blob.digest)?;
-                roots.blob_links.push(Place::BlobLink(repository.clone(), digest.clone()));
+                roots.held.push((Place::BlobLink(repository.clone(), digest.clone()), Held::Blob(BlobLink::default())));
                 roots.blobs.push(digest);
             }
             if let Some(tag) = &image.tag {
@@ -276,9 +273,11 @@ impl Entry {
                     size: image.target.size,
                     pushed: false,
                 };
-                roots.tags.push((repository, tag.parse().context(BadNameSnafu)?, target));
+                let place = Place::Tag(repository, tag.parse().context(BadNameSnafu)?);
+                tags.push((place, Held::Tag(target)));
             }
         }
+        roots.held.extend(tags);
         Ok(roots)
     }
 }

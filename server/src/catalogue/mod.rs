@@ -2,31 +2,45 @@
 //!
 //! It is derived from the entries each time; there is no index that is read, changed and written.
 
+pub mod collector;
+mod conflict;
 pub mod describe;
 pub mod entry;
+mod judge;
+pub mod links;
 pub mod needs;
 mod numbers;
+mod options;
 pub mod pins;
 mod publish;
+mod reach;
 pub mod snapshot;
 mod survey;
 mod sweep;
+mod walk;
+mod withdraw;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::future::BoxFuture;
 
 use snafu::Snafu;
 use tokio::sync::Mutex;
 
+use crate::digest::Digest;
 use crate::names::CoordinateCode;
 use crate::storage::keys::{self, Key, Place};
 use crate::storage::{self, Storage, StorageError, Version};
 use entry::{Entry, EntryError, Roots};
 pub use numbers::Number;
+pub use options::{OnConflict, Options};
 use pins::Pins;
 pub use publish::{Intent, PublishError};
 use snapshot::View;
 pub use snapshot::{Listed, Snapshot};
 pub use sweep::{Restored, SweepError};
+pub use walk::Removed;
 
 /// Most bytes of an entry, checked when it is written too: one that could not be read again must never be.
 const ENTRY_LIMIT: u64 = 64 << 20;
@@ -37,8 +51,16 @@ pub struct Catalogue {
     inner: Arc<Inner>,
 }
 
+/// Something whose blobs no package names yet, although they must stay.
+pub trait InFlight: Send + Sync + 'static {
+    /// Those blobs, as they are now, whichever process brings them.
+    fn roots(&self) -> BoxFuture<'_, Result<HashSet<Digest>, StorageError>>;
+}
+
 struct Inner {
     storage: Arc<dyn Storage>,
+    options: Options,
+    in_flight: RwLock<Vec<Arc<dyn InFlight>>>,
     pins: Pins,
     view: View,
     /// One publication, withdrawal or sweep at a time.
@@ -53,6 +75,8 @@ struct Turn {
     /// What was in the catalogue, or on its way there, and is no longer. The next sweep that comes to its end removes its
     /// links and tags, also where it must not touch anything else.
     gone: Vec<Roots>,
+    /// Whether something has gone of which nobody knows what it needed.
+    unknown_gone: bool,
 }
 
 /// Why an entry can't be read.
@@ -95,11 +119,39 @@ impl ReadError {
 }
 
 impl Catalogue {
-    /// The catalogue of a store.
+    /// The catalogue of a store, with the options that are the default.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        let inner = Inner { storage, pins: Pins::default(), view: View::default(), turn: Mutex::default() };
+        Self::with(storage, Options::default())
+    }
+
+    /// The catalogue of a store.
+    #[must_use]
+    pub fn with(storage: Arc<dyn Storage>, options: Options) -> Self {
+        let inner = Inner {
+            storage,
+            options,
+            in_flight: RwLock::default(),
+            pins: Pins::default(),
+            view: View::default(),
+            turn: Mutex::default(),
+        };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// How it behaves.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// From now on no sweep removes what this names. To be called before [`Catalogue::restore`].
+    pub fn protect(&self, in_flight: Arc<dyn InFlight>) {
+        self.inner.in_flight.write().unwrap_or_else(PoisonError::into_inner).push(in_flight);
+    }
+
+    fn in_flight(&self) -> Vec<Arc<dyn InFlight>> {
+        self.inner.in_flight.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The store.

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Catalogue;
-use super::publish::{NumbersTakenSnafu, PublishError, SMALL, json};
+use super::entry::LINK_LIMIT;
+use super::publish::{NumbersTakenSnafu, PublishError, json};
 use crate::names::{CoordinateCode, PackageName};
 use crate::storage::keys::{self, Place};
 use crate::storage::{Condition, StorageError, for_each_object};
@@ -73,7 +74,7 @@ impl Catalogue {
         .await?;
         claimed.sort_unstable();
         while let Some(number) = claimed.pop() {
-            match self.storage().get(&keys::release(name, number), SMALL).await {
+            match self.storage().get(&keys::release(name, number), LINK_LIMIT).await {
                 Ok((claim, _)) if is_for(&claim, code) => {}
                 Err(error) if error.is_not_found() => {}
                 Ok(_) | Err(StorageError::TooLarge { .. }) => return Ok(Some(number)),
@@ -89,7 +90,7 @@ impl Catalogue {
         let key = keys::release(name, number);
         match self.storage().put(&key, claim, Condition::Absent).await {
             Ok(_) => Ok(true),
-            Err(StorageError::ConditionFailed { .. }) => match self.storage().get(&key, SMALL).await {
+            Err(StorageError::ConditionFailed { .. }) => match self.storage().get(&key, LINK_LIMIT).await {
                 // Made new, so that nobody takes it for left over.
                 Ok((there, _)) if is_for(&there, code) => Ok(self.storage().renew(&key).await?),
                 Ok(_) => Ok(false),

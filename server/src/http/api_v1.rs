@@ -15,6 +15,7 @@ use super::Server;
 use super::answer::{api_error, store_failed};
 use crate::catalogue::describe;
 use crate::catalogue::entry::code_of;
+use crate::declarations::PutError;
 
 /// How long a count of the bytes in use is good for; it walks the whole store.
 const COUNT_AGAIN: Duration = Duration::from_secs(5);
@@ -84,8 +85,9 @@ pub async fn status(State(server): State<Server>) -> Response {
 /// `GET /api/v1/declarations/{id}`.
 pub async fn declaration(State(server): State<Server>, Path(id): Path<String>) -> Response {
     match server.declarations.view(&id).await {
-        Some(declaration) => Json(declaration).into_response(),
-        None => no_such_declaration(&id),
+        Ok(Some(declaration)) => Json(declaration).into_response(),
+        Ok(None) => no_such_declaration(&id),
+        Err(error) => store_failed(&error),
     }
 }
 
@@ -108,7 +110,8 @@ pub async fn declare(State(server): State<Server>, Path(id): Path<String>, body:
     };
     match server.declarations.put(&id, spec).await {
         Ok(declaration) => Json(declaration).into_response(),
-        Err(error) => api_error(StatusCode::BAD_REQUEST, "Invalid", &error.to_string()),
+        Err(PutError::Store { source }) => store_failed(&source),
+        Err(error @ PutError::Invalid { .. }) => api_error(StatusCode::BAD_REQUEST, "Invalid", &error.to_string()),
     }
 }
 

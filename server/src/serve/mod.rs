@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::auth::kubernetes::Kubernetes;
-use crate::catalogue::{Catalogue, SweepError};
+use crate::catalogue::{Catalogue, SweepError, collector};
 use crate::config::{AuthConfig, Config, StorageConfig};
 use crate::declarations::Declarations;
 use crate::http::{Server, Settings, Usage, app};
@@ -113,7 +113,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let listener = bind("--listen", config.listen).await?;
     let address = local(&listener, "--listen", config.listen)?;
-    let app = app(assemble(config, tls.is_some(), metrics.clone()).await?);
+    let gc_interval = config.gc_interval;
+    let server = assemble(config, tls.is_some(), metrics.clone()).await?;
+    background.spawn(collector::run(server.catalogue.clone(), gc_interval, metrics.clone()));
+    let app = app(server);
     if let Some(certificate) = certificate {
         background.spawn(watch(certificate, metrics.clone()));
     }
@@ -126,7 +129,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
 /// Opens and tidies the store and puts together what the handlers work with.
 async fn assemble(config: Config, tls: bool, metrics: Metrics) -> Result<Server, StartError> {
-    let catalogue = Catalogue::new(open(config.storage).await?);
+    let catalogue = Catalogue::with(open(config.storage).await?, config.catalogue);
     let restored = catalogue.restore().await.context(RestoreSnafu)?;
     let audit = Audit::new();
     let ingest = Ingest { catalogue: catalogue.clone(), policy: Arc::new(config.sources), limits: config.limits };

@@ -18,7 +18,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use server::audit::Audit;
 use server::auth::Auth;
-use server::catalogue::Catalogue;
+use server::catalogue::{Catalogue, Options};
 use server::declarations::Declarations;
 use server::http::{Server, Settings, Usage, app};
 use server::ingest::Ingest;
@@ -61,18 +61,19 @@ pub struct Setup {
     pub auth: Auth,
     pub policy: SourcePolicy,
     pub anonymous_pull: bool,
+    pub options: Options,
 }
 
 impl Setup {
     pub fn on(storage: Arc<dyn Storage>) -> Self {
         let policy = SourcePolicy { ranges: vec!["127.0.0.1/32".parse().unwrap()], ..SourcePolicy::default() };
-        Self { storage, auth: Auth::None, policy, anonymous_pull: true }
+        Self { storage, auth: Auth::None, policy, anonymous_pull: true, options: Options::default() }
     }
 
     pub async fn start(self) -> Result<Client, server::catalogue::SweepError> {
         // The second and later ones find it installed.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let catalogue = Catalogue::new(Arc::clone(&self.storage));
+        let catalogue = Catalogue::with(Arc::clone(&self.storage), self.options);
         let restored = catalogue.restore().await?;
         let (audit, metrics) = (Audit::keeping(), Metrics::default());
         let ingest = Ingest { catalogue: catalogue.clone(), policy: Arc::new(self.policy), limits: Limits::default() };

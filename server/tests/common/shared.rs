@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
 use server::digest::Algorithm;
 use server::storage::{
-    BlobWriter, ByteRange, Condition, Key, Listing, Page, Reading, Result, Session, SessionId, SessionView, Storage,
-    Version,
+    BlobWriter, ByteRange, Condition, Item, Key, Listing, Page, Reading, Result, Session, SessionId, SessionView,
+    Storage, Version,
 };
 
 /// Counts what instances ask for.
@@ -17,11 +17,17 @@ pub struct Shared {
     inner: Arc<dyn Storage>,
     lists: AtomicUsize,
     gets: AtomicUsize,
+    ages: bool,
 }
 
 impl Shared {
     pub fn new(inner: Arc<dyn Storage>) -> Self {
-        Self { inner, lists: AtomicUsize::new(0), gets: AtomicUsize::new(0) }
+        Self { inner, lists: AtomicUsize::new(0), gets: AtomicUsize::new(0), ages: true }
+    }
+
+    /// A store that doesn't know how old anything is.
+    pub fn without_ages(inner: Arc<dyn Storage>) -> Self {
+        Self { ages: false, ..Self::new(inner) }
     }
 
     /// Pages listed and small objects read so far.
@@ -58,7 +64,16 @@ impl Storage for Shared {
 
     fn list<'a>(&'a self, listing: Listing<'a>) -> BoxFuture<'a, Result<Page>> {
         self.lists.fetch_add(1, Ordering::SeqCst);
-        self.inner.list(listing)
+        async move {
+            let mut page = self.inner.list(listing).await?;
+            for item in page.items.iter_mut().filter(|_| !self.ages) {
+                if let Item::Object { age, .. } = item {
+                    *age = None;
+                }
+            }
+            Ok(page)
+        }
+        .boxed()
     }
 
     fn renew<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>> {
