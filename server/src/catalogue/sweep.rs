@@ -250,7 +250,8 @@ impl Catalogue {
             },
             (Verdict::Remove, _) if !walk.reach.covers(&place) => {}
             (Verdict::Remove, Place::Blob(digest)) => {
-                self.pins().unless_pinned(digest, self.storage().delete(&key)).await?;
+                // A store may delete as soon as it is asked: it is asked in the turn.
+                self.pins().unless_pinned(digest, async { self.storage().delete(&key).await }).await?;
             }
             (Verdict::Remove, _) => self.storage().delete(&key).await?,
         }
