@@ -31,11 +31,18 @@ pub struct Bundle {
     pub size: u64,
 }
 
+impl Image {
+    /// What the content digest says of it: its reference, and the digest of its manifest or index.
+    pub(crate) fn content(&self) -> (&str, &str) {
+        (&self.reference, &self.target.digest)
+    }
+}
+
 impl Bundle {
     /// The document whose sha256 is the content digest: what a signature of the package signs.
     #[must_use]
     pub fn content(&self) -> Vec<u8> {
-        content_document(&self.metadata, &self.files, &self.images)
+        content_document(&self.metadata, &self.files, self.images.iter().map(Image::content))
     }
 }
 
