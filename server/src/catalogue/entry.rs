@@ -121,6 +121,9 @@ pub struct Roots {
     pub blobs: Vec<Digest>,
 }
 
+/// Most bytes of a link or a tag: what a manifest of 4 MiB refers to fits in.
+pub const LINK_LIMIT: u64 = 4 << 20;
+
 /// What a manifest's link holds.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -129,6 +132,29 @@ pub struct Link {
     pub media_type: String,
     /// Bytes.
     pub size: u64,
+    /// Set where a client pushed the manifest, whether a package has it too or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<Pushed>,
+}
+
+/// What a manifest that was pushed needs, so that nobody has to read it again to know.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pushed {
+    /// Digests of the blobs and child manifests that it can't be pulled without.
+    pub references: Vec<String>,
+    /// Digest of the manifest that it says something about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+}
+
+/// What a blob's link holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BlobLink {
+    /// Whether a client pushed or mounted the blob, whether a package has it too or not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pushed: bool,
 }
 
 /// What a tag points at.
@@ -141,6 +167,9 @@ pub struct TagTarget {
     pub media_type: String,
     /// Its bytes.
     pub size: u64,
+    /// Whether a client put it there; what a package publishes is not moved with the right to create alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pushed: bool,
 }
 
 impl Roots {
@@ -212,7 +241,7 @@ impl Entry {
             let repository: Repository = image.repository.parse().context(BadNameSnafu)?;
             for manifest in &image.manifests {
                 let digest = parse_digest(&manifest.digest)?;
-                let link = Link { media_type: manifest.media_type.clone(), size: manifest.size };
+                let link = Link { media_type: manifest.media_type.clone(), size: manifest.size, pushed: None };
                 let place = Place::ManifestLink(repository.clone(), digest.clone());
                 roots.manifests.push((place, link));
                 roots.blobs.push(digest);
@@ -227,6 +256,7 @@ impl Entry {
                     digest: image.target.digest.clone(),
                     media_type: image.target.media_type.clone(),
                     size: image.target.size,
+                    pushed: false,
                 };
                 roots.tags.push((repository, tag.parse().context(BadNameSnafu)?, target));
             }

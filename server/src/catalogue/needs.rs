@@ -87,8 +87,8 @@ impl Needs {
     #[must_use]
     pub fn verdict(&self, place: &Place) -> Verdict {
         match place {
-            // Entries are the roots themselves.
-            Place::Entry(..) => Verdict::Keep,
+            // Entries are the roots themselves; a referrer's entry goes with its manifest.
+            Place::Entry(..) | Place::Referrer(..) => Verdict::Keep,
             Place::Tag(..) => match self.tags.get(place) {
                 Some((_, target)) => Verdict::PointAt(target.clone()),
                 None => Verdict::Remove,
@@ -120,7 +120,7 @@ mod tests {
     use crate::storage::keys;
 
     fn target(content: &str) -> TagTarget {
-        TagTarget { digest: digest(content).to_string(), media_type: "m".into(), size: 1 }
+        TagTarget { digest: digest(content).to_string(), media_type: "m".into(), size: 1, pushed: false }
     }
 
     fn digest(content: &str) -> Digest {
@@ -143,7 +143,7 @@ mod tests {
             release_version,
             declaration: Declared { id: id.into(), source: "s".into(), by: "a/b".into() },
             order,
-            manifests: vec![(link, Link { media_type: "m".into(), size: 1 })],
+            manifests: vec![(link, Link { media_type: "m".into(), size: 1, pushed: None })],
             blob_links: vec![],
             tags: vec![(repository(), tag(), target(content))],
             blobs: vec![digest(content)],

@@ -8,7 +8,7 @@ use serde::Serialize;
 use snafu::{Snafu, ensure};
 use tokio_util::sync::CancellationToken;
 
-use super::entry::{Declared, Entry, EntryError, Publication, Roots, code_of};
+use super::entry::{Declared, Entry, EntryError, LINK_LIMIT, Publication, Roots, code_of};
 use super::needs::link_bytes;
 use super::{Catalogue, ENTRY_LIMIT, ReadError};
 use crate::names::CoordinateCode;
@@ -18,7 +18,7 @@ use crate::storage::{Condition, StorageError};
 /// How often a link or tag that others write at the same time is tried.
 const TAG_ATTEMPTS: usize = 8;
 /// Most bytes of a tag or link.
-pub(super) const SMALL: u64 = 64 << 10;
+pub(super) const SMALL: u64 = LINK_LIMIT;
 
 /// The release version that a package is to get.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
