@@ -12,7 +12,7 @@ use super::manifest::Manifest;
 use super::{ImageError, Images};
 use crate::digest::Digest;
 use crate::names::Repository;
-use crate::storage::{Condition, Listing, StorageError, keys};
+use crate::storage::{Condition, Key, Listing, StorageError, Version, keys};
 
 /// Most bytes of an entry: annotations of a manifest of 4 MiB, escaped as JSON writes them.
 const ENTRY_LIMIT: u64 = 32 << 20;
@@ -128,15 +128,21 @@ impl Images {
             Err(StorageError::ConditionFailed { .. }) => {}
             other => return Ok(other.map(drop)?),
         }
-        let condition = match self.storage().get(&key, ENTRY_LIMIT).await {
-            Ok((_, version)) => Condition::Unchanged(version),
-            Err(error) if error.is_not_found() => Condition::Absent,
-            Err(error) => return Err(error.into()),
-        };
+        let there = self.referrer_state(key.clone()).await?;
+        let condition = there.map_or(Condition::Absent, |(_, version)| Condition::Unchanged(version));
         match self.storage().put(&key, bytes, condition).await {
             // Somebody else pushes the same manifest.
             Err(StorageError::ConditionFailed { .. }) => Ok(()),
             other => Ok(other.map(drop)?),
+        }
+    }
+
+    /// The state of an entry that is there.
+    pub(super) async fn referrer_state(&self, key: Key) -> Result<Option<(Key, Version)>, StorageError> {
+        match self.storage().get(&key, ENTRY_LIMIT).await {
+            Ok((_, version)) => Ok(Some((key, version))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }

@@ -31,27 +31,36 @@ impl Images {
 
     /// Removes a manifest, the tags that point at it, and its entry as a referrer.
     ///
+    /// The link goes first. A push writes the link, then the rest: what is seen of the rest while the link is away belongs
+    /// to a push that came before this removal, and what is written later is in another state.
+    ///
     /// # Errors
     /// A manifest that isn't there or that a package needs; a store that fails.
     pub async fn remove_manifest(&self, repository: &Repository, digest: &Digest) -> Result<(), ImageError> {
         let place = Place::ManifestLink(repository.clone(), digest.clone());
-        let link = self.small::<Link>(&place.key()).await?;
-        let tags = self.tags_at(repository, digest).await?;
-        if link.is_none() && tags.is_empty() {
+        let key = place.key();
+        let link = self.small::<Link>(&key).await?;
+        if link.is_none() && self.tags_at(repository, digest).await?.is_empty() {
             return Err(ImageError::ManifestUnknown);
         }
         self.refuse_owned(&place).await?;
-        if let Some((link, version)) = link {
-            let subject = link.and_then(|link| link.pushed).and_then(|pushed| pushed.subject);
-            if let Some(subject) = subject.and_then(|text| text.parse().ok()) {
-                self.storage().delete(&keys::referrer(repository, &subject, digest)).await?;
-            }
-            // Pushed again meanwhile: that came after the removal, with its tags and its entry.
-            if !self.storage().delete_unchanged(&place.key(), &version).await? {
-                return Ok(());
-            }
+        if let Some((_, version)) = &link
+            && !self.storage().delete_unchanged(&key, version).await?
+        {
+            // Pushed again meanwhile: that came after the removal.
+            return Ok(());
         }
-        for (key, version) in tags {
+        let mut rest = self.tags_at(repository, digest).await?;
+        let subject = link.and_then(|(link, _)| link?.pushed?.subject);
+        if let Some(subject) = subject.and_then(|text| text.parse().ok()) {
+            rest.extend(self.referrer_state(keys::referrer(repository, &subject, digest)).await?);
+        }
+        match self.storage().size(&key).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+        for (key, version) in rest {
             self.storage().delete_unchanged(&key, &version).await?;
         }
         Ok(())
