@@ -10,6 +10,7 @@ pub mod config;
 pub mod declarations;
 pub mod digest;
 pub mod http;
+pub mod images;
 pub mod ingest;
 pub mod metrics;
 pub mod names;

@@ -54,7 +54,10 @@ async fn judge(server: Server, mut request: Request, next: Next) -> Response {
                     (answer, Some(identity), true)
                 } else {
                     request.extensions_mut().insert(identity.clone());
-                    (next.run(request).await, Some(identity), false)
+                    let answer = next.run(request).await;
+                    // A handler asks for more where only it knows what is changed.
+                    let denied = answer.status() == StatusCode::FORBIDDEN;
+                    (answer, Some(identity), denied)
                 }
             }
         },
@@ -65,6 +68,7 @@ async fn judge(server: Server, mut request: Request, next: Next) -> Response {
             who: who.as_ref().map(Identity::name),
             method: method.as_str(),
             path: &path,
+            digest: response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()),
             from,
             status: response.status().as_u16(),
             denied,

@@ -28,6 +28,10 @@ impl Verb {
     }
 }
 
+/// What moving a tag needs besides, where a package published it. Who moves tags that pushes made needs no more than the
+/// right to push; which of the two a tag is, only the store can tell, so that it is asked for where the tag is written.
+pub const MOVE_OF_A_PACKAGES_TAG: Verb = Verb::Update;
+
 /// What the path of a declaration begins with.
 pub const DECLARATIONS: &str = "/api/v1/declarations/";
 
@@ -42,6 +46,8 @@ pub enum Area {
     Resource,
     /// `/v2/…`.
     Images,
+    /// `/v2/<name>/blobs/uploads/…`: only who pushes has anything to do with a push, and may give it up.
+    ImageUploads,
     /// `/auth/token`.
     Token,
     /// `/api/v1/packages…`.
@@ -64,6 +70,7 @@ impl Area {
             "/" | "/health" => Self::Health,
             "/repo" => Self::Repository,
             "/v2" | "/v2/" => Self::Images,
+            _ if under("/v2") && is_upload(path) => Self::ImageUploads,
             "/auth/token" => Self::Token,
             "/api/v1/packages" => Self::Packages,
             "/api/v1/uploads" => Self::Uploads,
@@ -85,11 +92,20 @@ impl Area {
             Self::Health => "health",
             Self::Repository => "repo",
             Self::Resource => "resource",
-            Self::Images => "v2",
+            Self::Images | Self::ImageUploads => "v2",
             Self::Token => "token",
             Self::Packages | Self::Uploads | Self::Declarations | Self::Status => "api",
         }
     }
+}
+
+/// Whether a path ends as those of uploads do.
+fn is_upload(path: &str) -> bool {
+    let mut parts = path.rsplit('/');
+    matches!(
+        (parts.next(), parts.next(), parts.next()),
+        (Some("uploads"), Some("blobs"), _) | (_, Some("uploads"), Some("blobs"))
+    )
 }
 
 /// What a request needs.
@@ -116,6 +132,8 @@ struct Row {
 #[derive(Clone, Copy)]
 enum Read {
     Open,
+    /// Those who push.
+    Push,
     /// Open where anonymous pulls are.
     Pull,
     Right(Verb),
@@ -124,7 +142,7 @@ enum Read {
 const READ_ONLY: &[(Method, Verb)] = &[];
 const READ: &str = "GET, HEAD";
 
-const TABLE: [Row; 9] = [
+const TABLE: [Row; 10] = [
     Row { area: Area::Health, read: Read::Open, write: READ_ONLY, allow: READ },
     Row { area: Area::Repository, read: Read::Open, write: READ_ONLY, allow: READ },
     Row { area: Area::Resource, read: Read::Open, write: READ_ONLY, allow: READ },
@@ -133,13 +151,19 @@ const TABLE: [Row; 9] = [
     Row {
         area: Area::Images,
         read: Read::Pull,
+        write: &[(Method::PUT, Verb::Create), (Method::DELETE, Verb::Delete)],
+        allow: "GET, HEAD, PUT, DELETE",
+    },
+    Row {
+        area: Area::ImageUploads,
+        read: Read::Push,
         write: &[
             (Method::POST, Verb::Create),
-            (Method::PUT, Verb::Create),
             (Method::PATCH, Verb::Create),
-            (Method::DELETE, Verb::Delete),
+            (Method::PUT, Verb::Create),
+            (Method::DELETE, Verb::Create),
         ],
-        allow: READ,
+        allow: "GET, HEAD, POST, PATCH, PUT, DELETE",
     },
     Row {
         area: Area::Packages,
@@ -172,6 +196,7 @@ pub fn need(method: &Method, path: &str, anonymous_pull: bool) -> Need {
     if *method == Method::GET || *method == Method::HEAD {
         return match row.read {
             Read::Open => Need::Open,
+            Read::Push => Need::Right(Verb::Create),
             Read::Pull if anonymous_pull => Need::Open,
             Read::Pull => Need::Right(Verb::Get),
             Read::Right(verb) => Need::Right(verb),
@@ -192,6 +217,7 @@ mod tests {
             "/repo",
             "/resource/a/b/c",
             "/v2/",
+            "/v2/a/blobs/uploads/",
             "/auth/token",
             "/api/v1/packages",
             "/api/v1/uploads",
@@ -234,12 +260,22 @@ mod tests {
             (Method::PATCH, "/api/v1/uploads/x/blobs/y", Verb::Create),
             (Method::DELETE, "/api/v1/uploads/x", Verb::Create),
             (Method::DELETE, "/api/v1/packages/a/1", Verb::Delete),
+            (Method::DELETE, "/v2/a/blobs/x", Verb::Delete),
+            (Method::DELETE, "/v2/a/blobs/uploads/x", Verb::Create),
+            (Method::GET, "/v2/a/blobs/uploads/x", Verb::Create),
+            (Method::HEAD, "/v2/a/blobs/uploads/", Verb::Create),
             (Method::PUT, "/api/v1/declarations/x", Verb::Create),
             (Method::DELETE, "/api/v1/declarations/x", Verb::Delete),
         ];
         for (method, path, verb) in table {
             assert_eq!(need(&method, path, true), Need::Right(verb), "{method} {path}");
         }
+    }
+
+    #[test]
+    fn a_repository_may_be_called_as_uploads_are() {
+        assert_eq!(need(&Method::GET, "/v2/blobs/uploads/manifests/1", true), Need::Open);
+        assert_eq!(need(&Method::GET, "/v2/blobs/uploads/tags/list", true), Need::Open);
     }
 
     #[test]

@@ -295,7 +295,8 @@ fn small(places: &HashSet<Place>) -> Part {
             Place::Release(name, _) => {
                 releases.insert(keys::releases(name));
             }
-            Place::Blob(_) | Place::Entry(_) => {}
+            // A referrer's entry goes with its manifest.
+            Place::Blob(_) | Place::Entry(_) | Place::Referrer(..) => {}
         }
     }
     Part::Small { repositories: repositories.into_iter().collect(), releases: releases.into_iter().collect() }

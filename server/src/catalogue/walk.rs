@@ -347,7 +347,8 @@ fn repository(place: &Place) -> Option<&Repository> {
         Place::ManifestLink(repository, _) | Place::BlobLink(repository, _) | Place::Tag(repository, _) => {
             Some(repository)
         }
-        Place::Blob(_) | Place::Entry(_) | Place::Release(..) => None,
+        // A referrer's entry goes with its manifest.
+        Place::Blob(_) | Place::Entry(_) | Place::Release(..) | Place::Referrer(..) => None,
     }
 }
 
@@ -357,7 +358,7 @@ fn read(place: &Place, bytes: &[u8]) -> Option<Held> {
         Place::ManifestLink(..) => serde_json::from_slice(bytes).map(Held::Manifest),
         Place::BlobLink(..) => serde_json::from_slice(bytes).map(Held::Blob),
         Place::Tag(..) => serde_json::from_slice(bytes).map(Held::Tag),
-        Place::Blob(_) | Place::Entry(_) | Place::Release(..) => return None,
+        Place::Blob(_) | Place::Entry(_) | Place::Release(..) | Place::Referrer(..) => return None,
     };
     read.ok()
 }

@@ -17,7 +17,7 @@ use crate::storage::{ByteRange, Reading, StorageError};
 /// An error in the form of the area that was asked.
 #[must_use]
 pub fn refusal(area: Option<Area>, status: StatusCode, message: &str) -> Response {
-    if area == Some(Area::Images) {
+    if matches!(area, Some(Area::Images | Area::ImageUploads)) {
         return v2::error::refusal(status, message);
     }
     let kind = match status {

@@ -5,6 +5,7 @@
 //! repositories/<name>/_manifests/<alg>/<hex>       link: this repository serves that manifest, with media type and size
 //! repositories/<name>/_blobs/<alg>/<hex>           link: this repository serves that blob
 //! repositories/<name>/_tags/<tag>                  what a tag points at; conditional writes
+//! repositories/<name>/_referrers/<alg>/<hex>/<alg>/<hex>  the second manifest says something about the first
 //! packages/<coordinate code>.json                  written last, it makes a package visible; conditional writes decide who has
 //!                                                  a name and version
 //! releases/<name>/<releaseVersion>                 claim: that number of that name is taken; written once
@@ -47,6 +48,7 @@ const MANIFESTS: &str = "_manifests";
 const BLOB_LINKS: &str = "_blobs";
 const TAGS: &str = "_tags";
 const UPLOAD_STATUS: &str = "status.json";
+const REFERRERS: &str = "_referrers";
 
 /// A key of the tree.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -100,6 +102,20 @@ pub fn tag(repository: &Repository, tag: &Tag) -> Key {
 #[must_use]
 pub fn tags(repository: &Repository) -> String {
     format!("{REPOSITORIES}{repository}/{TAGS}/")
+}
+
+/// The entry of a manifest that says something about a subject.
+#[must_use]
+pub fn referrer(repository: &Repository, subject: &Digest, referrer: &Digest) -> Key {
+    let prefix = referrers(repository, subject);
+    Key(format!("{prefix}{}/{}", referrer.algorithm().name(), referrer.hex()))
+}
+
+/// Prefix of the entries of everything that says something about a subject.
+#[must_use]
+pub fn referrers(repository: &Repository, subject: &Digest) -> String {
+    let (algorithm, hex) = (subject.algorithm().name(), subject.hex());
+    format!("{REPOSITORIES}{repository}/{REFERRERS}/{algorithm}/{hex}/")
 }
 
 /// The entry of a package.
@@ -218,6 +234,8 @@ pub enum Place {
     BlobLink(Repository, Digest),
     /// A tag.
     Tag(Repository, Tag),
+    /// A referrer's entry: repository, subject, referrer.
+    Referrer(Repository, Digest, Digest),
     /// A package's entry.
     Entry(CoordinateCode),
     /// The claim of a release version.
@@ -233,6 +251,7 @@ impl Place {
             Self::ManifestLink(repository, digest) => manifest_link(repository, digest),
             Self::BlobLink(repository, digest) => blob_link(repository, digest),
             Self::Tag(repository, name) => tag(repository, name),
+            Self::Referrer(repository, subject, by) => referrer(repository, subject, by),
             Self::Entry(code) => entry(code),
             Self::Release(name, release_version) => release(name, *release_version),
         }
@@ -260,6 +279,12 @@ impl Place {
                 "manifests" => Self::ManifestLink(repository, digest()?),
                 "blobs" => Self::BlobLink(repository, digest()?),
                 "tags" => Self::Tag(repository, rest.parse().ok()?),
+                "referrers" => {
+                    let parts: Vec<_> = rest.split('/').collect();
+                    let [algorithm, hex, by_algorithm, by_hex] = parts[..] else { return None };
+                    let subject = format!("{algorithm}:{hex}").parse().ok()?;
+                    Self::Referrer(repository, subject, format!("{by_algorithm}:{by_hex}").parse().ok()?)
+                }
                 _ => return None,
             }
         };
@@ -291,7 +316,8 @@ mod tests {
         for place in [
             Place::Blob(digest.clone()),
             Place::ManifestLink(repository.clone(), digest.clone()),
-            Place::BlobLink(repository.clone(), digest),
+            Place::BlobLink(repository.clone(), digest.clone()),
+            Place::Referrer(repository.clone(), digest.clone(), digest),
             Place::Tag(repository, "5.0_x".parse().unwrap()),
             Place::Entry("pmrg4".parse().unwrap()),
             Place::Release("redis".parse().unwrap(), 7),
@@ -322,6 +348,7 @@ mod tests {
             "releases/redis/+7".to_owned(),
             "releases/7".to_owned(),
             "repositories/a/_tags/b/c".to_owned(),
+            format!("repositories/a/_referrers/sha256/{hex}/sha256"),
             "repositories/a/_other/x".to_owned(),
         ] {
             assert_eq!(Place::of(&key), None, "{key}");

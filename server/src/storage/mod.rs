@@ -284,6 +284,11 @@ pub trait Storage: Send + Sync + 'static {
     /// a power cut before the first [`Session::save`].
     fn create_session(&self, id: SessionId, note: Bytes) -> BoxFuture<'_, Result<()>>;
 
+    /// Bytes that every piece of a session but its last should have at least; 0 where any size is as good as another.
+    fn least_piece(&self) -> u64 {
+        0
+    }
+
     /// How far a session is, without taking it over.
     fn view_session(&self, id: SessionId) -> BoxFuture<'_, Result<SessionView>>;
 

@@ -174,6 +174,10 @@ impl Storage for Faulty {
         .boxed()
     }
 
+    fn least_piece(&self) -> u64 {
+        self.inner.least_piece()
+    }
+
     fn create_session(&self, id: SessionId, note: Bytes) -> BoxFuture<'_, Result<()>> {
         async move {
             self.faults.check_room()?;
