@@ -14,7 +14,7 @@ use super::{
     error::{FileSnafu, JsonSnafu, Result},
     paths,
     progress::Progress,
-    versions::{COREDNS, KUBERNETES, LOCAL_PATH_PROVISIONER, PAUSE},
+    versions::{COREDNS, KUBERNETES, LOCAL_PATH_PROVISIONER, MINIO, PAUSE, VERSITYGW},
 };
 
 const KUBERNETES_BINARIES: [&str; 6] =
@@ -31,6 +31,22 @@ pub(crate) fn ensure_all(progress: &Progress) -> Result<()> {
 /// Builds Kubernetes' own programs unless the cache holds them.
 pub(crate) fn ensure_kubernetes(progress: &Progress) -> Result<()> {
     ensure(progress, "kubernetes", KUBERNETES, "about 5 minutes", build_kubernetes)
+}
+
+/// Builds the S3 server `MinIO` unless the cache holds it, and says where its program is.
+pub(crate) fn ensure_minio(progress: &Progress) -> Result<PathBuf> {
+    ensure(progress, "minio", MINIO, "about 5 minutes", |source, output| {
+        install(source, output, &format!("github.com/minio/minio@{MINIO}"))
+    })?;
+    Ok(paths::binaries("minio", MINIO).join("minio"))
+}
+
+/// Builds the S3 server versitygw unless the cache holds it, and says where its program is.
+pub(crate) fn ensure_versitygw(progress: &Progress) -> Result<PathBuf> {
+    ensure(progress, "versitygw", VERSITYGW, "about 3 minutes", |source, output| {
+        install(source, output, &format!("github.com/versity/versitygw/cmd/versitygw@{VERSITYGW}"))
+    })?;
+    Ok(paths::binaries("versitygw", VERSITYGW).join("versitygw"))
 }
 
 /// Builds in a temporary folder and moves the result to its place whole, so that a build that was cut short leaves nothing.
@@ -134,8 +150,12 @@ fn build_coredns(source: &Path, output: &Path) -> Result<()> {
 }
 
 fn build_local_path_provisioner(source: &Path, output: &Path) -> Result<()> {
-    let module = format!("github.com/rancher/local-path-provisioner@{LOCAL_PATH_PROVISIONER}");
-    run(go(source).env("GOBIN", output).args(["install", "-trimpath", "-ldflags", "-s -w", &module]))?;
+    install(source, output, &format!("github.com/rancher/local-path-provisioner@{LOCAL_PATH_PROVISIONER}"))
+}
+
+/// Builds a command of a module that needs nothing of ours.
+fn install(source: &Path, output: &Path, command: &str) -> Result<()> {
+    run(go(source).env("GOBIN", output).args(["install", "-trimpath", "-ldflags", "-s -w", command]))?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ mod admin;
 mod files;
 mod greeting;
 mod stall;
+mod store;
 mod taking;
 
 use std::net::SocketAddr;
@@ -22,14 +23,14 @@ use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::auth::kubernetes::Kubernetes;
 use crate::catalogue::{Catalogue, SweepError};
-use crate::config::{AuthConfig, Config, StorageConfig};
+use crate::config::{AuthConfig, Config};
 use crate::declarations::Declarations;
 use crate::http::{Server, Settings, Usage, app};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
-use crate::storage::Storage;
-use crate::storage::file::{FileStorage, OpenError};
-use crate::storage::memory::MemoryStorage;
+use crate::storage::file::OpenError;
+use crate::storage::health::StorageHealth;
+use crate::storage::s3;
 use crate::tls::{Certificate, TlsError, watch};
 
 /// How long requests may go on after the end was asked for.
@@ -43,6 +44,12 @@ pub enum StartError {
     Open {
         /// Why.
         source: OpenError,
+    },
+    /// The bucket can't be used.
+    #[snafu(display("{source}"))]
+    Bucket {
+        /// Why.
+        source: s3::OpenError,
     },
     /// The store can't be read.
     #[snafu(display("the store can't be read: {source}"))]
@@ -104,7 +111,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let admin = bind("--admin-listen", config.admin_listen).await?;
     let admin_address = local(&admin, "--admin-listen", config.admin_listen)?;
     let mut background = JoinSet::new();
-    background.spawn(admin::serve(admin, Arc::clone(&ready), metrics.clone()));
+    let health = StorageHealth::default();
+    background.spawn(admin::serve(admin, Arc::clone(&ready), health.clone(), metrics.clone()));
 
     let certificate = config.tls_dir.as_deref().map(Certificate::load).transpose()?;
     let tls = match &certificate {
@@ -113,7 +121,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let listener = bind("--listen", config.listen).await?;
     let address = local(&listener, "--listen", config.listen)?;
-    let app = app(assemble(config, tls.is_some(), metrics.clone()).await?);
+    let app = app(assemble(config, tls.is_some(), health, metrics.clone()).await?);
     if let Some(certificate) = certificate {
         background.spawn(watch(certificate, metrics.clone()));
     }
@@ -125,8 +133,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 }
 
 /// Opens and tidies the store and puts together what the handlers work with.
-async fn assemble(config: Config, tls: bool, metrics: Metrics) -> Result<Server, StartError> {
-    let catalogue = Catalogue::new(open(config.storage).await?);
+async fn assemble(config: Config, tls: bool, health: StorageHealth, metrics: Metrics) -> Result<Server, StartError> {
+    let catalogue = Catalogue::new(store::open(config.storage, health).await?);
     let restored = catalogue.restore().await.context(RestoreSnafu)?;
     let audit = Audit::new();
     let ingest = Ingest { catalogue: catalogue.clone(), policy: Arc::new(config.sources), limits: config.limits };
@@ -163,17 +171,6 @@ impl Running {
     /// Waits until the server ends by itself, which it only does after a fault.
     pub async fn ended(&mut self) {
         let _ = (&mut self.serving).await;
-    }
-}
-
-async fn open(storage: StorageConfig) -> Result<Arc<dyn Storage>, StartError> {
-    match storage {
-        StorageConfig::Memory => Ok(Arc::new(MemoryStorage::new())),
-        StorageConfig::File(root) => {
-            let opened =
-                tokio::task::spawn_blocking(move || FileStorage::open(&root)).await.context(InterruptedSnafu)?;
-            Ok(Arc::new(opened.context(OpenSnafu)?))
-        }
     }
 }
 

@@ -1,17 +1,20 @@
 //! The store's tree. No other file composes or takes apart a key.
 //!
 //! ```text
-//! blobs/<alg>/<2>/<hex>                            the bytes
+//! blobs/<alg>/<2>/<hex>                            the bytes; on S3 a small pointer to data/<uuid>
+//! data/<uuid>                                      S3 only: bytes of a blob, or on their way to be one. In no listing
 //! repositories/<name>/_manifests/<alg>/<hex>       link: this repository serves that manifest, with media type and size
 //! repositories/<name>/_blobs/<alg>/<hex>           link: this repository serves that blob
 //! repositories/<name>/_tags/<tag>                  what a tag points at; conditional writes
 //! packages/<coordinate code>/<releaseVersion>.json written last, it makes a package visible
-//! uploads/<uuid>/{state,data,tail}                 a blob that arrives in pieces; what is in it is the backend's own
+//! uploads/<uuid>/{state,data}                      a blob that arrives in pieces; what is in it is the backend's own
 //! quarantine/<key>                                 what was found broken, under the key that it had
 //! ```
 //! No part of a repository's name starts with `_`.
 
 use std::fmt;
+
+use uuid::Uuid;
 
 use super::session::SessionId;
 use crate::digest::Digest;
@@ -25,6 +28,8 @@ pub const REPOSITORIES: &str = "repositories/";
 pub const PACKAGES: &str = "packages/";
 /// Prefix of all blobs that arrive in pieces.
 pub const UPLOADS: &str = "uploads/";
+/// Prefix of the bytes that pointers point to.
+pub const DATA: &str = "data/";
 /// Prefix of what was found broken.
 pub const QUARANTINE: &str = "quarantine/";
 
@@ -56,6 +61,26 @@ pub fn blob(digest: &Digest) -> Key {
     let hex = digest.hex();
     let fan = hex.get(..2).unwrap_or_default();
     Key(format!("{BLOBS}{}/{fan}/{hex}", digest.algorithm().name()))
+}
+
+/// Where a pointer's bytes are.
+#[must_use]
+pub fn data(id: Uuid) -> String {
+    format!("{DATA}{}", id.as_hyphenated())
+}
+
+/// The id of a listed key of [`DATA`]; `None` for what isn't of this tree.
+#[must_use]
+pub fn data_id(key: &str) -> Option<Uuid> {
+    let id = key.strip_prefix(DATA)?.parse().ok()?;
+    (data(id) == key).then_some(id)
+}
+
+/// Whether a key stands for a blob, in its place or in quarantine.
+#[must_use]
+pub fn stands_for_a_blob(key: &str) -> bool {
+    let key = key.strip_prefix(QUARANTINE).unwrap_or(key);
+    key.starts_with(BLOBS)
 }
 
 /// The link of a manifest in a repository.
@@ -220,6 +245,22 @@ mod tests {
         ] {
             assert_eq!(Place::of(place.key().as_str()), Some(place));
         }
+    }
+
+    #[test]
+    fn bytes_are_found_again_by_their_key() {
+        let id = Uuid::new_v4();
+        assert_eq!(data_id(&data(id)), Some(id));
+        for foreign in [format!("data/{}", id.simple()), format!("data/data/{id}"), "data/".into(), format!("{id}")] {
+            assert_eq!(data_id(&foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_blob_in_quarantine_is_a_blob() {
+        let blob = blob(&Digest::sha256(b"x"));
+        assert!(stands_for_a_blob(blob.as_str()) && stands_for_a_blob(quarantined(&blob).as_str()));
+        assert!(!stands_for_a_blob("repositories/blobs/_tags/1"));
     }
 
     #[test]

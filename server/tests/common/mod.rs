@@ -3,7 +3,9 @@
 
 pub mod bundles;
 pub mod faulty;
+pub mod s3_server;
 pub mod source;
+pub mod stores;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,8 +8,9 @@ mod path;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use url::Url;
 
 use super::Server;
 use super::answer::{Label, head, insert, object, wanted};
@@ -86,6 +87,12 @@ async fn blob(
     let unknown = || V2Error::BlobUnknown(format!("{repository}@{digest}"));
     let tag = digest.to_string();
     let label = Label { media_type: "application/octet-stream", tag: &tag };
+    if let Some(url) = direct_url(server, method, digest).await? {
+        if !is_linked(server, repository, digest).await? {
+            return Err(unknown());
+        }
+        return Ok((StatusCode::TEMPORARY_REDIRECT, [(LOCATION, url.as_str())]).into_response());
+    }
     // The link and the bytes are looked up at the same time; only both together are an answer.
     let linked = is_linked(server, repository, digest);
     let (linked, found) = tokio::join!(linked, content(server, method, headers, digest, &label, None));
@@ -93,6 +100,17 @@ async fn blob(
         return Err(unknown());
     }
     found?.ok_or_else(unknown)
+}
+
+/// Where the store itself hands out a blob that is to be read; `None` where this server does.
+async fn direct_url(server: &Server, method: &Method, digest: &Digest) -> Result<Option<Url>, StorageError> {
+    if *method != Method::GET {
+        return Ok(None);
+    }
+    match server.catalogue.storage().direct_url(&keys::blob(digest)).await {
+        Err(error) if error.is_not_found() => Ok(None),
+        other => other,
+    }
 }
 
 /// Whether a repository serves a blob. Manifests are blobs too.
