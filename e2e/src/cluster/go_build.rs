@@ -33,19 +33,15 @@ pub(crate) fn ensure_kubernetes(progress: &Progress) -> Result<()> {
     ensure(progress, "kubernetes", KUBERNETES, "about 5 minutes", build_kubernetes)
 }
 
-/// Builds the S3 server `MinIO` unless the cache holds it, and says where its program is.
+/// Builds `MinIO` unless the cache holds it. Not part of the cluster, so only tests that need it pay.
 pub(crate) fn ensure_minio(progress: &Progress) -> Result<PathBuf> {
-    ensure(progress, "minio", MINIO, "about 5 minutes", |source, output| {
-        install(source, output, &format!("github.com/minio/minio@{MINIO}"))
-    })?;
+    ensure(progress, "minio", MINIO, "about 4 minutes", build_minio)?;
     Ok(paths::binaries("minio", MINIO).join("minio"))
 }
 
 /// Builds the S3 server versitygw unless the cache holds it, and says where its program is.
 pub(crate) fn ensure_versitygw(progress: &Progress) -> Result<PathBuf> {
-    ensure(progress, "versitygw", VERSITYGW, "about 3 minutes", |source, output| {
-        install(source, output, &format!("github.com/versity/versitygw/cmd/versitygw@{VERSITYGW}"))
-    })?;
+    ensure(progress, "versitygw", VERSITYGW, "about 3 minutes", build_versitygw)?;
     Ok(paths::binaries("versitygw", VERSITYGW).join("versitygw"))
 }
 
@@ -150,12 +146,19 @@ fn build_coredns(source: &Path, output: &Path) -> Result<()> {
 }
 
 fn build_local_path_provisioner(source: &Path, output: &Path) -> Result<()> {
-    install(source, output, &format!("github.com/rancher/local-path-provisioner@{LOCAL_PATH_PROVISIONER}"))
+    install(&format!("github.com/rancher/local-path-provisioner@{LOCAL_PATH_PROVISIONER}"), source, output)
 }
 
-/// Builds a command of a module that needs nothing of ours.
-fn install(source: &Path, output: &Path, command: &str) -> Result<()> {
-    run(go(source).env("GOBIN", output).args(["install", "-trimpath", "-ldflags", "-s -w", command]))?;
+fn build_minio(source: &Path, output: &Path) -> Result<()> {
+    install(&format!("github.com/minio/minio@{MINIO}"), source, output)
+}
+
+fn build_versitygw(source: &Path, output: &Path) -> Result<()> {
+    install(&format!("github.com/versity/versitygw/cmd/versitygw@{VERSITYGW}"), source, output)
+}
+
+fn install(module: &str, source: &Path, output: &Path) -> Result<()> {
+    run(go(source).env("GOBIN", output).args(["install", "-trimpath", "-ldflags", "-s -w", module]))?;
     Ok(())
 }
 

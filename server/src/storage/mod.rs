@@ -284,6 +284,19 @@ pub trait Storage: Send + Sync + 'static {
         ready(Ok(None)).boxed()
     }
 
+    /// Whether an object is there, or was some seconds ago: for what may be answered so late after a removal through another
+    /// instance.
+    fn was_there<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>> {
+        async move {
+            match self.size(key).await {
+                Ok(_) => Ok(true),
+                Err(error) if error.is_not_found() => Ok(false),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+
     /// Bytes of an object.
     fn size<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<u64>>;
 

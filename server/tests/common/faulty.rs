@@ -149,6 +149,14 @@ impl Storage for Faulty {
         self.inner.complaint()
     }
 
+    fn was_there<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>> {
+        async move {
+            self.faults.check()?;
+            self.inner.was_there(key).await
+        }
+        .boxed()
+    }
+
     fn direct_url<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Url>>> {
         async move {
             self.faults.check()?;

@@ -3,6 +3,7 @@
 
 pub mod bundles;
 pub mod faulty;
+pub mod s3_proxy;
 pub mod s3_server;
 pub mod source;
 pub mod stores;

@@ -51,7 +51,7 @@ macro_rules! on_every_store {
         mod minio {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                if let Some(store) = crate::common::stores::s3($crate::common::s3_server::Kind::Minio).await {
+                if let Some(store) = $crate::common::stores::s3($crate::common::s3_server::Kind::Minio).await {
                     super::$name(store).await;
                 }
             })*
@@ -59,7 +59,7 @@ macro_rules! on_every_store {
         mod versitygw {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                if let Some(store) = crate::common::stores::s3($crate::common::s3_server::Kind::Versitygw).await {
+                if let Some(store) = $crate::common::stores::s3($crate::common::s3_server::Kind::Versitygw).await {
                     super::$name(store).await;
                 }
             })*

@@ -117,10 +117,8 @@ async fn direct_url(server: &Server, method: &Method, digest: &Digest) -> Result
 async fn is_linked(server: &Server, repository: &Repository, digest: &Digest) -> Result<bool, StorageError> {
     let storage = server.catalogue.storage();
     for key in [keys::blob_link(repository, digest), keys::manifest_link(repository, digest)] {
-        match storage.size(&key).await {
-            Ok(_) => return Ok(true),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
+        if storage.was_there(&key).await? {
+            return Ok(true);
         }
     }
     Ok(false)

@@ -12,6 +12,9 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use snafu::{ResultExt, Snafu};
 
 use super::config::{CredentialsSource, S3Config};
@@ -69,13 +72,15 @@ pub enum ClientError {
 
 /// A client for a store.
 pub(super) async fn client(config: &S3Config) -> Result<Client, ClientError> {
+    let (behavior, region) = (BehaviorVersion::latest(), Region::new(config.signing_region().to_owned()));
     let builder = match &config.credentials {
         Some(source) => Builder::new().credentials_provider(read_credentials(source)?),
-        None => Builder::from(&aws_config::load_defaults(BehaviorVersion::latest()).await),
+        // With the region said, nothing asks an instance's metadata for it.
+        None => Builder::from(&aws_config::defaults(behavior).region(region.clone()).load().await),
     };
     let mut builder = builder
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(config.signing_region().to_owned()))
+        .behavior_version(behavior)
+        .region(region)
         .force_path_style(config.force_path_style)
         // Other checksums than the protocol asks for are what some stores stumble over.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -117,10 +122,8 @@ fn timeouts(attempt: Duration, call: Duration) -> TimeoutConfig {
 
 fn trusting(path: PathBuf) -> Result<SharedHttpClient, ClientError> {
     let pem = std::fs::read(&path).context(FileSnafu { flag: "--s3-ca-file", path: &path })?;
-    // The TLS library would only say later, and not why.
-    let certificates = x509_parser::pem::Pem::iter_from_buffer(&pem).flatten().count();
-    if certificates == 0 {
-        let message = "there is no certificate (PEM) in it".to_owned();
+    // The SDK would panic over what it can't read.
+    if let Err(message) = check_certificates(&pem) {
         return Err(ClientError::Certificates { path, message });
     }
     let trust = TrustStore::default().with_pem_certificate(pem);
@@ -130,9 +133,34 @@ fn trusting(path: PathBuf) -> Result<SharedHttpClient, ClientError> {
     Ok(builder.tls_context(context).build_https())
 }
 
+fn check_certificates(pem: &[u8]) -> Result<(), String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() { Err("there is no certificate (PEM) in it".to_owned()) } else { Ok(()) }
+}
+
 /// The credentials that the file has now.
 pub(super) fn read_credentials(source: &CredentialsSource) -> Result<Credentials, ClientError> {
     let path = &source.file;
     let text = std::fs::read_to_string(path).context(FileSnafu { flag: "--aws-credentials-file", path })?;
     parse(&text, &source.profile).context(CredentialsSnafu { path })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_that_the_sdk_would_stumble_over_are_told() {
+        let good = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+        assert_eq!(check_certificates(format!("{good}\n{good}").as_bytes()), Ok(()));
+        let torn = &good[..good.len() / 2];
+        let foreign = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
+        for bad in ["", "no certificate", torn, &foreign, &(good.clone() + &foreign)] {
+            assert!(check_certificates(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
 }

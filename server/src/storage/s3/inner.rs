@@ -1,6 +1,7 @@
 //! What every part of the backend works with.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
@@ -25,6 +26,8 @@ pub(super) struct Inner {
     pub sessions: SessionCache,
     pub suspects: Suspects,
     pointers: Mutex<Bounded<String, Known>>,
+    /// Small objects that were there, and when.
+    seen: Mutex<Bounded<String, Instant>>,
 }
 
 impl Inner {
@@ -37,7 +40,12 @@ impl Inner {
             sessions: SessionCache::default(),
             suspects: Suspects::default(),
             pointers: Mutex::new(Bounded::new(POINTERS)),
+            seen: Mutex::new(Bounded::new(POINTERS)),
         }
+    }
+
+    pub fn seen(&self) -> MutexGuard<'_, Bounded<String, Instant>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn pointers(&self) -> MutexGuard<'_, Bounded<String, Known>> {

@@ -162,6 +162,11 @@ fn found<T>(key: &Key, found: Option<T>) -> Result<T> {
     found.ok_or_else(|| StorageError::NotFound { key: key.to_string() })
 }
 
+/// An object that isn't there, as an answer.
+fn absent(error: StorageError) -> Result<bool> {
+    if error.is_not_found() { Ok(false) } else { Err(error) }
+}
+
 fn is_blob(key: &Key) -> bool {
     keys::stands_for_a_blob(key.as_str())
 }
@@ -183,6 +188,16 @@ impl Storage for S3Storage {
             let data = self.inner.pointer(key.as_str()).await?.pointer.data_key();
             let url = self.inner.bucket.presigned(&data, DIRECT).await.map_err(|failure| failure.at(key.as_str()))?;
             url.parse().map(Some).map_err(|_| damaged(key.as_str(), "the store's address can't be read"))
+        }
+        .boxed()
+    }
+
+    fn was_there<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>> {
+        async move {
+            if is_blob(key) {
+                return self.inner.read_pointer(key.as_str()).await.map(|_| true).or_else(absent);
+            }
+            self.inner.was_there(key.as_str()).await
         }
         .boxed()
     }
@@ -269,7 +284,8 @@ impl Storage for S3Storage {
     fn content_bytes(&self) -> BoxFuture<'_, Result<u64>> {
         async move {
             let mut sum = 0;
-            self.inner.each_object(keys::DATA, |_, size, _| sum += size).await?;
+            let of_blob = |key: &str| keys::data_id(key).is_some();
+            self.inner.each_object(keys::DATA, |key, size, _| sum += if of_blob(&key) { size } else { 0 }).await?;
             Ok(sum)
         }
         .boxed()

@@ -1,5 +1,7 @@
 //! Small objects: read, written with a condition, renewed, removed in the state that was seen. Pointers are small objects too.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 
 use super::calls::{Found, Precondition};
@@ -11,6 +13,9 @@ use crate::storage::{Condition, Result, StorageError, Version};
 
 /// How often a renewal or removal is tried again because somebody else wrote at the same time.
 const TURNS: u32 = 8;
+
+/// How long an object may be taken for there that another instance removes.
+const LATELY: Duration = Duration::from_secs(5);
 
 const FOREIGN: &str = "the object isn't of the form that this store writes";
 
@@ -80,6 +85,19 @@ impl Inner {
         Ok(size.and_then(envelope::content_size))
     }
 
+    /// Whether an object is there, or was lately.
+    pub async fn was_there(&self, key: &str) -> Result<bool> {
+        let seen = self.seen().get(&key.to_owned());
+        if seen.is_some_and(|since| since.elapsed() < LATELY) {
+            return Ok(true);
+        }
+        let there = self.small_size(key).await?.is_some();
+        if there {
+            self.seen().insert(key.to_owned(), Instant::now());
+        }
+        Ok(there)
+    }
+
     /// Writes an object if the condition holds. A write whose answer was lost is recognised by its nonce.
     pub async fn write(&self, key: &str, content: &[u8], condition: &Condition) -> Result<Outcome> {
         let nonce = Nonce::random();
@@ -127,6 +145,7 @@ impl Inner {
 
     /// Removes an object that is in that state. False if it is in another one.
     pub async fn remove_unchanged(&self, key: &str, version: &Version) -> Result<bool> {
+        self.seen().remove(&key.to_owned());
         let removed = if self.conditional_removal {
             self.bucket.delete(key, Precondition::Matches(version.as_str())).await
         } else {
@@ -147,6 +166,7 @@ impl Inner {
     }
 
     pub async fn remove_small(&self, key: &str) -> Result<()> {
+        self.seen().remove(&key.to_owned());
         self.bucket.delete(key, Precondition::Nothing).await.map_err(|failure| failure.at(key))
     }
 

@@ -16,7 +16,7 @@ use crate::storage::{Listing, keys};
 /// watchers of the file deaf.
 const CREDENTIALS: Duration = Duration::from_secs(2);
 /// How long nobody may have asked the store before it is asked for the sake of its health alone.
-const QUIET: Duration = Duration::from_secs(15);
+const QUIET: Duration = Duration::from_secs(10);
 /// How often leftovers are cleared.
 const LEFTOVERS: Duration = Duration::from_hours(6);
 /// How old leftovers are that nobody can still be at work on.
@@ -45,17 +45,17 @@ pub(super) async fn watch_credentials(inner: Weak<Inner>, source: CredentialsSou
 
 /// Asks the store when nobody else does.
 pub(super) async fn watch_health(inner: Weak<Inner>) {
-    let mut before = 0;
+    let mut before = None;
     loop {
         tokio::time::sleep(QUIET).await;
         let Some(inner) = inner.upgrade() else { return };
         let answers = inner.bucket.health.answers();
-        if answers == before {
+        if before.is_none_or(|before| before == answers) {
             // The answer is noted by the call itself.
             let listing = Listing { prefix: keys::PACKAGES, folders: true, after: None, limit: 1 };
             let _ = inner.page(&listing).await;
         }
-        before = inner.bucket.health.answers();
+        before = Some(inner.bucket.health.answers());
     }
 }
 
