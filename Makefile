@@ -20,7 +20,8 @@ demo-down: prerequisites ## Take the demo down, and with it the cluster of this 
 test: verify lint test-unit test-e2e ## Everything: generated files, lints, unit tests, tests on a real cluster
 
 test-unit: prerequisites ## Tests without a cluster
-	cargo test --workspace --exclude e2e
+	tools=$$($(E2E) tools -- minio versitygw); { read -r minio; read -r versitygw; } <<<"$$tools"; \
+	  export PACKAGE_REGISTRY_TEST_MINIO=$$minio PACKAGE_REGISTRY_TEST_VERSITYGW=$$versitygw; cargo test --workspace --exclude e2e
 	cargo test -p e2e --lib --bins
 
 test-e2e: prerequisites ## Tests on a real cluster (yours: KUBECONFIG)

@@ -1,5 +1,7 @@
 //! Flags, parsed once into what the server works with. Each is also an environment variable `PACKAGE_REGISTRY_…`.
 
+mod s3;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use snafu::{OptionExt, Snafu, ensure};
 use crate::catalogue::{OnConflict, Options};
 use crate::ingest::addresses::Cidr;
 use crate::ingest::policy::{AllowedHost, SourcePolicy};
+use crate::storage::s3::S3Config;
+pub use s3::S3Arguments;
 
 /// The package registry's server.
 #[derive(Clone, Debug, Parser)]
@@ -35,9 +39,13 @@ pub struct Arguments {
     #[arg(long, env = "PACKAGE_REGISTRY_ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
     pub admin_listen: SocketAddr,
 
-    /// Where everything is kept: file:///DIR, or memory: for trials (gone with the process).
+    /// Where everything is kept: file:///DIR, s3://BUCKET/PATH, or memory: for trials (gone with the process).
     #[arg(long, env = "PACKAGE_REGISTRY_STORAGE", value_name = "URL")]
     pub storage: String,
+
+    /// What s3:// needs to know.
+    #[command(flatten)]
+    pub s3: S3Arguments,
 
     /// Host, and port where it isn't the scheme's, in addresses that are handed out. Default: the host of the request.
     #[arg(long, env = "PACKAGE_REGISTRY_PUBLIC_HOST", value_name = "HOST[:PORT]")]
@@ -155,6 +163,8 @@ pub struct Config {
 pub enum StorageConfig {
     /// A folder.
     File(PathBuf),
+    /// A bucket.
+    S3(Box<S3Config>),
     /// Memory.
     Memory,
 }
@@ -202,7 +212,7 @@ impl Arguments {
         Ok(Config {
             listen: self.listen,
             admin_listen: self.admin_listen,
-            storage: storage(&self.storage)?,
+            storage: storage(&self.storage, self.s3)?,
             auth: auth(self.auth, self.token_audience)?,
             anonymous_pull: self.anonymous_pull,
             operator_managed: self.operator_managed,
@@ -233,12 +243,18 @@ fn duration(text: &str) -> Result<Duration, String> {
     if duration < Duration::from_secs(1) { Err(problem("too short".to_owned())) } else { Ok(duration) }
 }
 
-fn storage(url: &str) -> Result<StorageConfig, InvalidFlag> {
+fn storage(url: &str, s3: S3Arguments) -> Result<StorageConfig, InvalidFlag> {
+    if url.starts_with("s3:") {
+        return Ok(StorageConfig::S3(Box::new(s3.config(url)?)));
+    }
+    if let Some(flag) = s3.given() {
+        return InvalidFlagSnafu { flag, problem: "needs --storage s3://BUCKET/PATH" }.fail();
+    }
     if matches!(url, "memory:" | "memory://") {
         return Ok(StorageConfig::Memory);
     }
     let path = url.strip_prefix("file://").filter(|path| path.starts_with('/'));
-    let problem = || format!("{url:?} is not a store: file:///DIR with an absolute path, or memory:");
+    let problem = || format!("{url:?} is not a store: file:///DIR with an absolute path, s3://BUCKET/PATH, or memory:");
     let path = path.with_context(|| InvalidFlagSnafu { flag: "--storage", problem: problem() })?;
     Ok(StorageConfig::File(path.into()))
 }
@@ -344,7 +360,7 @@ mod tests {
         let plain = ["--plain-http", "--auth", "none"];
         let with = |more: &[&'static str]| config(&[&plain[..], more].concat()).unwrap_err();
         for (error, words) in [
-            (with(&["--storage", "s3://x"]), ["--storage", "file:///DIR"]),
+            (with(&["--storage", "ftp://x"]), ["--storage", "file:///DIR"]),
             (with(&["--storage", "file://x"]), ["--storage", "absolute"]),
             (with(&["--storage", "memory:", "--listen", "here"]), ["--listen", "here"]),
             (

@@ -14,16 +14,14 @@ use crate::storage::{Condition, Key, StorageError, Version, keys};
 pub(super) const ATTEMPTS: usize = 16;
 
 impl Images {
-    /// Whether a repository serves a blob. Manifests are blobs too.
+    /// Whether a repository serves a blob, or did some seconds ago. Manifests are blobs too.
     ///
     /// # Errors
     /// A store that fails.
     pub async fn serves(&self, repository: &Repository, digest: &Digest) -> Result<bool, StorageError> {
         for key in [keys::blob_link(repository, digest), keys::manifest_link(repository, digest)] {
-            match self.storage().size(&key).await {
-                Ok(_) => return Ok(true),
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
+            if self.storage().was_there(&key).await? {
+                return Ok(true);
             }
         }
         Ok(false)

@@ -5,6 +5,7 @@ mod admin;
 mod files;
 mod greeting;
 mod stall;
+mod store;
 mod taking;
 
 use std::net::SocketAddr;
@@ -22,14 +23,15 @@ use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::auth::kubernetes::Kubernetes;
 use crate::catalogue::{Catalogue, SweepError, collector};
-use crate::config::{AuthConfig, Config, StorageConfig};
+use crate::config::{AuthConfig, Config};
 use crate::declarations::Declarations;
 use crate::http::{Readers, Server, Settings, Usage, app};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
-use crate::storage::file::{FileStorage, OpenError};
-use crate::storage::memory::MemoryStorage;
-use crate::storage::{Storage, StorageError};
+use crate::storage::StorageError;
+use crate::storage::file::OpenError;
+use crate::storage::health::StorageHealth;
+use crate::storage::s3;
 use crate::tls::{Certificate, TlsError, watch};
 use crate::uploads::{Pace, Uploads};
 
@@ -44,6 +46,12 @@ pub enum StartError {
     Open {
         /// Why.
         source: OpenError,
+    },
+    /// The bucket can't be used.
+    #[snafu(display("{source}"))]
+    Bucket {
+        /// Why.
+        source: s3::OpenError,
     },
     /// The store can't be read.
     #[snafu(display("the store can't be read: {source}"))]
@@ -111,7 +119,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let admin = bind("--admin-listen", config.admin_listen).await?;
     let admin_address = local(&admin, "--admin-listen", config.admin_listen)?;
     let mut background = JoinSet::new();
-    background.spawn(admin::serve(admin, Arc::clone(&ready), metrics.clone()));
+    let health = StorageHealth::default();
+    background.spawn(admin::serve(admin, Arc::clone(&ready), health.clone(), metrics.clone()));
 
     let certificate = config.tls_dir.as_deref().map(Certificate::load).transpose()?;
     let tls = match &certificate {
@@ -121,7 +130,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let listener = bind("--listen", config.listen).await?;
     let address = local(&listener, "--listen", config.listen)?;
     let gc_interval = config.gc_interval;
-    let server = assemble(config, tls.is_some(), metrics.clone()).await?;
+    let server = assemble(config, tls.is_some(), health, metrics.clone()).await?;
     background.spawn(collector::run(server.catalogue.clone(), gc_interval, metrics.clone()));
     background.spawn(server.uploads.clone().watch());
     let app = app(server);
@@ -136,8 +145,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 }
 
 /// Opens and tidies the store and puts together what the handlers work with.
-async fn assemble(config: Config, tls: bool, metrics: Metrics) -> Result<Server, StartError> {
-    let catalogue = Catalogue::with(open(config.storage).await?, config.catalogue);
+async fn assemble(config: Config, tls: bool, health: StorageHealth, metrics: Metrics) -> Result<Server, StartError> {
+    let catalogue = Catalogue::with(store::open(config.storage, health).await?, config.catalogue);
     let audit = Audit::new();
     let uploads = Uploads::new(catalogue.clone(), config.limits, Pace::default(), audit.clone(), metrics.clone());
     catalogue.protect(Arc::new(uploads.clone()));
@@ -180,17 +189,6 @@ impl Running {
     /// Waits until the server ends by itself, which it only does after a fault.
     pub async fn ended(&mut self) {
         let _ = (&mut self.serving).await;
-    }
-}
-
-async fn open(storage: StorageConfig) -> Result<Arc<dyn Storage>, StartError> {
-    match storage {
-        StorageConfig::Memory => Ok(Arc::new(MemoryStorage::new())),
-        StorageConfig::File(root) => {
-            let opened =
-                tokio::task::spawn_blocking(move || FileStorage::open(&root)).await.context(InterruptedSnafu)?;
-            Ok(Arc::new(opened.context(OpenSnafu)?))
-        }
     }
 }
 

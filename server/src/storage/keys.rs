@@ -1,7 +1,8 @@
 //! The store's tree. No other file composes or takes apart a key.
 //!
 //! ```text
-//! blobs/<alg>/<2>/<hex>                            the bytes
+//! blobs/<alg>/<2>/<hex>                            the bytes; on S3 a small pointer to data/<uuid>
+//! data/<uuid>                                      S3 only: bytes of a blob, or on their way to be one. In no listing
 //! repositories/<name>/_manifests/<alg>/<hex>       link: this repository serves that manifest, with media type and size
 //! repositories/<name>/_blobs/<alg>/<hex>           link: this repository serves that blob
 //! repositories/<name>/_tags/<tag>                  what a tag points at; conditional writes
@@ -13,12 +14,14 @@
 //! package-uploads/<id>/<hex>.json                  what a package that is uploaded consists of; written once, <hex> is its digest
 //! package-uploads/<id>/status.json                 where that upload is; conditional writes
 //! removals/<coordinate code>.json                  somebody asked the operator to remove that package
-//! uploads/<uuid>/{state,data,tail}                 a blob that arrives in pieces; what is in it is the backend's own
+//! uploads/<uuid>/{state,data}                      a blob that arrives in pieces; what is in it is the backend's own
 //! quarantine/<key>                                 what was found broken, under the key that it had
 //! ```
 //! No part of a repository's name starts with `_`.
 
 use std::fmt;
+
+use uuid::Uuid;
 
 use super::session::SessionId;
 use crate::digest::Digest;
@@ -41,6 +44,8 @@ pub const UPLOADS: &str = "uploads/";
 pub const PACKAGE_UPLOADS: &str = "package-uploads/";
 /// Prefix of all removals that were asked for.
 pub const REMOVALS: &str = "removals/";
+/// Prefix of the bytes that pointers point to.
+pub const DATA: &str = "data/";
 /// Prefix of what was found broken.
 pub const QUARANTINE: &str = "quarantine/";
 
@@ -74,6 +79,26 @@ pub fn blob(digest: &Digest) -> Key {
     let hex = digest.hex();
     let fan = hex.get(..2).unwrap_or_default();
     Key(format!("{BLOBS}{}/{fan}/{hex}", digest.algorithm().name()))
+}
+
+/// Where a pointer's bytes are.
+#[must_use]
+pub fn data(id: Uuid) -> String {
+    format!("{DATA}{}", id.as_hyphenated())
+}
+
+/// The id of a listed key of [`DATA`]; `None` for what isn't of this tree.
+#[must_use]
+pub fn data_id(key: &str) -> Option<Uuid> {
+    let id = key.strip_prefix(DATA)?.parse().ok()?;
+    (data(id) == key).then_some(id)
+}
+
+/// Whether a key stands for a blob, in its place or in quarantine.
+#[must_use]
+pub fn stands_for_a_blob(key: &str) -> bool {
+    let key = key.strip_prefix(QUARANTINE).unwrap_or(key);
+    key.starts_with(BLOBS)
 }
 
 /// The link of a manifest in a repository.
@@ -332,6 +357,22 @@ mod tests {
         assert_eq!(upload_part(upload_status(&id).as_str()), Some(UploadPart::Status(id.clone())));
         assert_eq!(upload_part(upload_content(&id, &hex).as_str()), Some(UploadPart::Content(id, hex)));
         assert_eq!(upload_part("package-uploads/x/status.json"), None);
+    }
+
+    #[test]
+    fn bytes_are_found_again_by_their_key() {
+        let id = Uuid::new_v4();
+        assert_eq!(data_id(&data(id)), Some(id));
+        for foreign in [format!("data/{}", id.simple()), format!("data/data/{id}"), "data/".into(), format!("{id}")] {
+            assert_eq!(data_id(&foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_blob_in_quarantine_is_a_blob() {
+        let blob = blob(&Digest::sha256(b"x"));
+        assert!(stands_for_a_blob(blob.as_str()) && stands_for_a_blob(quarantined(&blob).as_str()));
+        assert!(!stands_for_a_blob("repositories/blobs/_tags/1"));
     }
 
     #[test]

@@ -8,11 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use server::digest::{Algorithm, Digest};
+use server::storage::health::Complaint;
 use server::storage::{
     BlobWriter, ByteRange, Condition, FinishedBlob, Key, Listing, Page, Reading, Result, Session, SessionId,
     SessionView, Storage, StorageError, Version,
 };
 use tokio::sync::Semaphore;
+use url::Url;
 
 /// When it fails.
 #[derive(Clone, Copy, Debug)]
@@ -148,6 +150,26 @@ impl Storage for Faulty {
 
     fn is_shared(&self) -> bool {
         self.shared || self.inner.is_shared()
+    }
+
+    fn complaint(&self) -> Option<Complaint> {
+        self.inner.complaint()
+    }
+
+    fn was_there<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>> {
+        async move {
+            self.faults.check()?;
+            self.inner.was_there(key).await
+        }
+        .boxed()
+    }
+
+    fn direct_url<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Url>>> {
+        async move {
+            self.faults.check()?;
+            self.inner.direct_url(key).await
+        }
+        .boxed()
     }
 
     fn renew<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>> {

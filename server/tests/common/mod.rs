@@ -3,8 +3,11 @@
 
 pub mod bundles;
 pub mod faulty;
+pub mod s3_proxy;
+pub mod s3_server;
 pub mod shared;
 pub mod source;
+pub mod stores;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,9 @@
 //! Manifests and blobs as answers.
 
-use axum::response::Response;
-use http::{HeaderMap, Method};
+use axum::response::{IntoResponse, Response};
+use http::header::LOCATION;
+use http::{HeaderMap, Method, StatusCode};
+use url::Url;
 
 use super::super::Server;
 use super::super::answer::{Label, head, insert, object, wanted};
@@ -11,7 +13,7 @@ use crate::catalogue::entry::{LINK_LIMIT, Link, TagTarget};
 use crate::digest::Digest;
 use crate::images::Named;
 use crate::names::Repository;
-use crate::storage::{Key, keys};
+use crate::storage::{Key, StorageError, keys};
 
 impl Call<'_> {
     /// `GET` and `HEAD` of `…/manifests/<reference>`.
@@ -41,6 +43,12 @@ impl Call<'_> {
         let unknown = || V2Error::BlobUnknown(format!("{repository}@{digest}"));
         let tag = digest.to_string();
         let label = Label { media_type: "application/octet-stream", tag: &tag };
+        if let Some(url) = self.direct_url(digest).await? {
+            if !self.images.serves(repository, digest).await? {
+                return Err(unknown());
+            }
+            return Ok((StatusCode::TEMPORARY_REDIRECT, [(LOCATION, url.as_str())]).into_response());
+        }
         // The link and the bytes are looked up at the same time; only both together are an answer.
         let linked = async {
             // Who asks whether a blob is there won't push it. Where nothing but its age protects it, that must hold.
@@ -55,6 +63,17 @@ impl Call<'_> {
             return Err(unknown());
         }
         found?.ok_or_else(unknown)
+    }
+
+    /// Where the store itself hands out a blob that is to be read; `None` where this server does.
+    async fn direct_url(&self, digest: &Digest) -> Result<Option<Url>, StorageError> {
+        if self.parts.method != Method::GET {
+            return Ok(None);
+        }
+        match self.server.catalogue.storage().direct_url(&keys::blob(digest)).await {
+            Err(error) if error.is_not_found() => Ok(None),
+            other => other,
+        }
     }
 }
 
