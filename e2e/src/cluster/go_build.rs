@@ -14,7 +14,7 @@ use super::{
     error::{FileSnafu, JsonSnafu, Result},
     paths,
     progress::Progress,
-    versions::{COREDNS, KUBERNETES, LOCAL_PATH_PROVISIONER, PAUSE},
+    versions::{CONFORMANCE, COREDNS, CRANE, HELM, KUBERNETES, LOCAL_PATH_PROVISIONER, ORAS, PAUSE},
 };
 
 const KUBERNETES_BINARIES: [&str; 6] =
@@ -31,6 +31,22 @@ pub(crate) fn ensure_all(progress: &Progress) -> Result<()> {
 /// Builds Kubernetes' own programs unless the cache holds them.
 pub(crate) fn ensure_kubernetes(progress: &Progress) -> Result<()> {
     ensure(progress, "kubernetes", KUBERNETES, "about 5 minutes", build_kubernetes)
+}
+
+/// Builds clients of a registry unless the cache holds them.
+pub(crate) fn ensure_clients(progress: &Progress) -> Result<()> {
+    ensure(progress, "crane", CRANE, "about a minute", |source, output| {
+        install(source, output, "github.com/google/go-containerregistry/cmd/crane", CRANE)
+    })?;
+    ensure(progress, "oras", ORAS, "about a minute", |source, output| {
+        install(source, output, "oras.land/oras/cmd/oras", ORAS)
+    })?;
+    ensure(progress, "helm", HELM, "about 3 minutes", |source, output| {
+        install(source, output, "helm.sh/helm/v4/cmd/helm", HELM)
+    })?;
+    ensure(progress, "conformance", CONFORMANCE, "some seconds", |source, output| {
+        install(source, output, "github.com/opencontainers/distribution-spec/conformance", CONFORMANCE)
+    })
 }
 
 /// Builds in a temporary folder and moves the result to its place whole, so that a build that was cut short leaves nothing.
@@ -134,8 +150,13 @@ fn build_coredns(source: &Path, output: &Path) -> Result<()> {
 }
 
 fn build_local_path_provisioner(source: &Path, output: &Path) -> Result<()> {
-    let module = format!("github.com/rancher/local-path-provisioner@{LOCAL_PATH_PROVISIONER}");
-    run(go(source).env("GOBIN", output).args(["install", "-trimpath", "-ldflags", "-s -w", &module]))?;
+    install(source, output, "github.com/rancher/local-path-provisioner", LOCAL_PATH_PROVISIONER)
+}
+
+/// Builds a program that its module lets be built as it is.
+fn install(source: &Path, output: &Path, package: &str, version: &str) -> Result<()> {
+    let package = format!("{package}@{version}");
+    run(go(source).env("GOBIN", output).args(["install", "-trimpath", "-ldflags", "-s -w", &package]))?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ pub(crate) mod prerequisites;
 pub(crate) mod progress;
 mod teardown;
 pub(crate) mod up;
-mod versions;
+pub(crate) mod versions;
 pub(crate) mod wait;
 
 pub use error::{Error, Result};
