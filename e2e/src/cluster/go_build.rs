@@ -1,4 +1,4 @@
-//! Programs that are built from Go modules (and one from C), once per machine and version.
+//! Programs that are built from Go modules (one from C, one unpacked from Debian), once per machine and version.
 
 use std::{
     fs,
@@ -14,7 +14,9 @@ use super::{
     error::{FileSnafu, JsonSnafu, Result},
     paths,
     progress::Progress,
-    versions::{COREDNS, KUBERNETES, LOCAL_PATH_PROVISIONER, MINIO, PAUSE, VERSITYGW},
+    versions::{
+        CONFORMANCE, COREDNS, CRANE, DOCKER, HELM, KUBERNETES, LOCAL_PATH_PROVISIONER, MINIO, ORAS, PAUSE, VERSITYGW,
+    },
 };
 
 const KUBERNETES_BINARIES: [&str; 6] =
@@ -35,14 +37,46 @@ pub(crate) fn ensure_kubernetes(progress: &Progress) -> Result<()> {
 
 /// Builds `MinIO` unless the cache holds it. Not part of the cluster, so only tests that need it pay.
 pub(crate) fn ensure_minio(progress: &Progress) -> Result<PathBuf> {
-    ensure(progress, "minio", MINIO, "about 4 minutes", build_minio)?;
+    ensure(progress, "minio", MINIO, "about 4 minutes", |source, output| {
+        install(source, output, "github.com/minio/minio", MINIO)
+    })?;
     Ok(paths::binaries("minio", MINIO).join("minio"))
 }
 
 /// Builds the S3 server versitygw unless the cache holds it, and says where its program is.
 pub(crate) fn ensure_versitygw(progress: &Progress) -> Result<PathBuf> {
-    ensure(progress, "versitygw", VERSITYGW, "about 3 minutes", build_versitygw)?;
+    ensure(progress, "versitygw", VERSITYGW, "about 3 minutes", |source, output| {
+        install(source, output, "github.com/versity/versitygw/cmd/versitygw", VERSITYGW)
+    })?;
     Ok(paths::binaries("versitygw", VERSITYGW).join("versitygw"))
+}
+
+/// Builds clients of a registry unless the cache holds them.
+pub(crate) fn ensure_clients(progress: &Progress) -> Result<()> {
+    ensure(progress, "crane", CRANE, "about a minute", |source, output| {
+        install(source, output, "github.com/google/go-containerregistry/cmd/crane", CRANE)
+    })?;
+    ensure(progress, "oras", ORAS, "about a minute", |source, output| {
+        install(source, output, "oras.land/oras/cmd/oras", ORAS)
+    })?;
+    ensure(progress, "helm", HELM, "about 3 minutes", |source, output| {
+        install(source, output, "helm.sh/helm/v4/cmd/helm", HELM)
+    })?;
+    ensure(progress, "conformance", CONFORMANCE, "some seconds", |source, output| {
+        install(source, output, "github.com/opencontainers/distribution-spec/conformance", CONFORMANCE)
+    })?;
+    ensure(progress, "docker", DOCKER, "some seconds", unpack_docker)
+}
+
+/// Installed, docker would start its daemon, which changes the machine's packet filter.
+fn unpack_docker(source: &Path, output: &Path) -> Result<()> {
+    run(Command::new("apt-get").args(["download", "-q", "docker.io"]).current_dir(source))?;
+    run(Command::new("sh").args(["-c", "dpkg-deb --extract docker.io_*.deb out"]).current_dir(source))?;
+    for program in ["bin/docker", "sbin/dockerd"] {
+        let path = source.join("out/usr").join(program);
+        run(Command::new("mv").arg(path).arg(output))?;
+    }
+    Ok(())
 }
 
 /// Builds in a temporary folder and moves the result to its place whole, so that a build that was cut short leaves nothing.
@@ -146,19 +180,13 @@ fn build_coredns(source: &Path, output: &Path) -> Result<()> {
 }
 
 fn build_local_path_provisioner(source: &Path, output: &Path) -> Result<()> {
-    install(&format!("github.com/rancher/local-path-provisioner@{LOCAL_PATH_PROVISIONER}"), source, output)
+    install(source, output, "github.com/rancher/local-path-provisioner", LOCAL_PATH_PROVISIONER)
 }
 
-fn build_minio(source: &Path, output: &Path) -> Result<()> {
-    install(&format!("github.com/minio/minio@{MINIO}"), source, output)
-}
-
-fn build_versitygw(source: &Path, output: &Path) -> Result<()> {
-    install(&format!("github.com/versity/versitygw/cmd/versitygw@{VERSITYGW}"), source, output)
-}
-
-fn install(module: &str, source: &Path, output: &Path) -> Result<()> {
-    run(go(source).env("GOBIN", output).args(["install", "-trimpath", "-ldflags", "-s -w", module]))?;
+/// Builds a program that its module lets be built as it is.
+fn install(source: &Path, output: &Path, package: &str, version: &str) -> Result<()> {
+    let package = format!("{package}@{version}");
+    run(go(source).env("GOBIN", output).args(["install", "-trimpath", "-ldflags", "-s -w", &package]))?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use snafu::{OptionExt as _, ResultExt as _, Whatever, whatever};
 
 use super::{out, root};
-use crate::demo;
+use crate::{demo, program};
 
 /// A `.dcos` file on this machine.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub fn build_demo_bundle() -> Result<BundleFile, Whatever> {
     let archive = folder.join("hello-image.tar");
     demo::write_hello_image(&archive, "docker.io/example/hello:1.0")
         .whatever_context("cannot build the hello image")?;
-    let cli = command_line()?;
+    let cli = program::build("dcos-registry")?;
     let output = format!("--output-directory={}", folder.display());
     let source = root().join("demo/packages/H/hello/0");
     let definition = created(&cli, &["migrate", &format!("--package-directory={}", source.display()), &output])?;
@@ -48,18 +48,6 @@ pub fn build_demo_bundle() -> Result<BundleFile, Whatever> {
 pub fn sha256_of(path: &Path) -> Result<String, Whatever> {
     let bytes = fs::read(path).whatever_context(format!("cannot read {}", path.display()))?;
     Ok(data_encoding::HEXLOWER.encode(&Sha256::digest(bytes)))
-}
-
-/// Builds `dcos-registry` and says where it is.
-fn command_line() -> Result<PathBuf, Whatever> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--bin", "dcos-registry"]).current_dir(root());
-    let status = cargo.status().whatever_context("cannot start cargo")?;
-    if !status.success() {
-        whatever!("cargo build --bin dcos-registry failed");
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("debug/dcos-registry"))
 }
 
 /// Runs a sub-command with `--json` and says which file it made.
