@@ -89,6 +89,13 @@ pub const CONTROLLER: Grant = Grant {
         },
         Rule { why: "The serving pods.", group: "apps", resources: &["deployments"], names: &[], verbs: APPLY },
         Rule {
+            why: "How many of several serving pods may be evicted at a time.",
+            group: "policy",
+            resources: &["poddisruptionbudgets"],
+            names: &[],
+            verbs: APPLY,
+        },
+        Rule {
             why: "Why a pod or a claim isn't ready, for the registry's status; which pods use a package's images.",
             group: "",
             resources: &["pods", "events"],

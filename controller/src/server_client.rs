@@ -14,7 +14,7 @@ use api::{ApiError, Declaration, DeclarationSpec, PackageList};
 use crds::PackageRegistry;
 use kube::{Client, ResourceExt};
 use reqwest::{Certificate, Method, RequestBuilder, StatusCode, redirect::Policy};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use snafu::{OptionExt, ResultExt, Snafu};
 use url::Url;
 
@@ -219,6 +219,14 @@ impl ServerClient<'_> {
         Ok(self.send(self.request(Method::GET, "packages")).await?.unwrap_or_default())
     }
 
+    /// What the server says of its storage.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn storage_report(&self) -> Result<StorageReport, Error> {
+        Ok(self.send(self.request(Method::GET, "status")).await?.unwrap_or_default())
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/{path}", api::BASE_PATH));
@@ -247,6 +255,38 @@ impl ServerClient<'_> {
             _ => RefusedSnafu { status, message }.fail(),
         }
     }
+}
+
+/// What a server says of itself in conditions: part of `GET /api/v1/status`, and of its `/readyz` while it isn't ready.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+pub struct StorageReport {
+    /// What it found; empty where it says nothing.
+    #[serde(default)]
+    pub conditions: Vec<ServerCondition>,
+}
+
+impl StorageReport {
+    /// What it says of its storage.
+    #[must_use]
+    pub fn storage(&self) -> Option<&ServerCondition> {
+        self.conditions.iter().find(|condition| condition.type_ == "Storage")
+    }
+}
+
+/// One finding of a server.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+pub struct ServerCondition {
+    /// What it is about: `Storage`.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// A word for programs.
+    #[serde(default)]
+    pub reason: String,
+    /// In words.
+    #[serde(default)]
+    pub message: String,
 }
 
 /// The words of an error's body: those of our own form, else its beginning.
