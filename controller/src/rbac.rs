@@ -53,6 +53,13 @@ pub const CONTROLLER: Grant = Grant {
             verbs: &["get", "list", "watch", "patch"],
         },
         Rule {
+            why: "What was uploaded gets a Package, and one whose removal was asked for at the registry loses it.",
+            group: "registry.dcos.io",
+            resources: &["packages"],
+            names: &[],
+            verbs: &["create", "delete"],
+        },
+        Rule {
             why: "Their status.",
             group: "registry.dcos.io",
             resources: &["packageregistries/status", "packages/status"],

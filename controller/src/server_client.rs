@@ -14,11 +14,17 @@ use api::{ApiError, Declaration, DeclarationSpec, PackageList};
 use crds::PackageRegistry;
 use kube::{Client, ResourceExt};
 use reqwest::{Certificate, Method, RequestBuilder, StatusCode, redirect::Policy};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use snafu::{OptionExt, ResultExt, Snafu};
 use url::Url;
 
-use crate::token::{self, Tokens};
+use crate::{
+    package::catalogue::{Catalogue, Entry},
+    token::{self, Tokens},
+};
 
 /// Longest time for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -219,6 +225,32 @@ impl ServerClient<'_> {
         Ok(self.send(self.request(Method::GET, "packages")).await?.unwrap_or_default())
     }
 
+    /// The catalogue with what says how each package came in.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn catalogue(&self) -> Result<Catalogue, Error> {
+        Ok(self.send(self.request(Method::GET, "packages")).await?.unwrap_or_default())
+    }
+
+    /// One package of the catalogue; `None`: it isn't there.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn package(&self, name: &str, version: &str) -> Result<Option<Entry>, Error> {
+        self.send(self.call(Method::GET, self.package_url(name, version))).await
+    }
+
+    /// Takes an upload out of the catalogue, whether somebody asked for that at the server or not; true when it is gone.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn delete_package(&self, name: &str, version: &str) -> Result<bool, Error> {
+        let mut url = self.package_url(name, version);
+        url.query_pairs_mut().append_pair("by", "controller");
+        Ok(self.send::<IgnoredAny>(self.call(Method::DELETE, url)).await?.is_none())
+    }
+
     /// What the server says of its storage.
     ///
     /// # Errors
@@ -230,6 +262,20 @@ impl ServerClient<'_> {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/{path}", api::BASE_PATH));
+        self.call(method, url)
+    }
+
+    /// Name and version may hold any character, so each is encoded as one segment.
+    fn package_url(&self, name: &str, version: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/packages", api::BASE_PATH));
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.extend([name, version]);
+        }
+        url
+    }
+
+    fn call(&self, method: Method, url: Url) -> RequestBuilder {
         self.http.request(method, url).bearer_auth(&self.token)
     }
 
