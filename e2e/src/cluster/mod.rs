@@ -25,6 +25,7 @@ pub(crate) mod up;
 mod versions;
 pub(crate) mod wait;
 
+pub use container_images::{MINIO_IMAGE, minio_archive};
 pub use error::{Error, Result};
 pub use handle::Cluster;
 pub use paths::{admin_kubeconfig, kubectl};
