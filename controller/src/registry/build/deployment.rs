@@ -6,7 +6,7 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
+            Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction,
             PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
             ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, TopologySpreadConstraint,
             Volume, VolumeMount,
@@ -186,6 +186,7 @@ fn container(registry: &Validated) -> Container {
         image_pull_policy: Some(registry.pods.image_pull_policy.clone()),
         command: Some(vec!["/package-registry-server".into()]),
         args: Some(arguments(registry)),
+        env: Some(environment()),
         ports: Some(vec![port(HTTPS_PORT_NAME, HTTPS_PORT), port("admin", ADMIN_PORT)]),
         // Asked every second, so that a pod serves as soon as it can.
         readiness_probe: Some(probe("/readyz", 1, 3)),
@@ -203,6 +204,11 @@ fn container(registry: &Validated) -> Container {
         volume_mounts: Some(mounts(registry)),
         ..Container::default()
     }
+}
+
+/// `--operator-managed` by its environment variable: a server of an older `spec.image` ends at a flag that it doesn't know.
+fn environment() -> Vec<EnvVar> {
+    vec![EnvVar { name: "PACKAGE_REGISTRY_OPERATOR_MANAGED".into(), value: Some("true".into()), ..EnvVar::default() }]
 }
 
 fn default_resources() -> ResourceRequirements {
