@@ -7,7 +7,7 @@
 pub mod adoption;
 pub mod apply;
 pub mod build;
-pub mod catalogue;
+mod catalogue;
 pub mod dereference;
 pub mod error;
 pub mod in_use;
