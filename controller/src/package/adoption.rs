@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use api::PackageInfo;
 use crds::{Package, PackageRegistry, PackageSource, PackageSpec, RegistryReference, UploadSource};
 use data_encoding::HEXLOWER;
 use futures::future::join_all;
@@ -19,7 +20,7 @@ use snafu::{ResultExt, Snafu};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    catalogue::Entry,
+    catalogue::is_upload,
     validate::{self, ServingRegistry},
 };
 use crate::{
@@ -90,7 +91,7 @@ async fn look(registry: ServingRegistry, context: &Context) {
 /// When the server or the API server can't be asked.
 pub async fn adopt(registry: &ServingRegistry, context: &Context) -> Result<usize, Error> {
     let server = context.servers.connect(&context.client, &context.tokens, &registry.object).await?;
-    let entries = server.catalogue().await?.packages;
+    let entries = server.packages().await?.packages;
     let steps = plan(&entries, &context.packages.state(), &registry.object);
     let api: Api<Package> = Api::namespaced(context.client.clone(), &registry.object.namespace().unwrap_or_default());
     for step in &steps {
@@ -149,7 +150,7 @@ enum Step {
 }
 
 /// What is to do. Pure.
-fn plan(entries: &[Entry], objects: &[Arc<Package>], registry: &PackageRegistry) -> Vec<Step> {
+fn plan(entries: &[PackageInfo], objects: &[Arc<Package>], registry: &PackageRegistry) -> Vec<Step> {
     let namespace = registry.namespace();
     let beside: Vec<&Arc<Package>> = objects.iter().filter(|object| object.namespace() == namespace).collect();
     let own: Vec<&Arc<Package>> =
@@ -157,7 +158,7 @@ fn plan(entries: &[Entry], objects: &[Arc<Package>], registry: &PackageRegistry)
     let mut taken: BTreeSet<String> = beside.iter().map(|object| object.name_any()).collect();
     let present: BTreeSet<&str> = entries.iter().filter_map(|entry| entry.digest.as_deref()).collect();
     let mut steps = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.is_upload() && entry.status == api::State::Added) {
+    for entry in entries.iter().filter(|entry| is_upload(entry) && entry.status == api::State::Added) {
         let Some(digest) = &entry.digest else { continue };
         let of_it: Vec<&Arc<Package>> = own.iter().copied().filter(|object| uploaded(object) == Some(digest)).collect();
         if entry.removal_requested && of_it.is_empty() {
@@ -187,7 +188,7 @@ fn uploaded(object: &Package) -> Option<&str> {
 }
 
 /// Whether a staying object stands for an upload of that name and version.
-fn is_of(object: &Package, entry: &Entry) -> bool {
+fn is_of(object: &Package, entry: &PackageInfo) -> bool {
     object.metadata.deletion_timestamp.is_none()
         && uploaded(object).is_some()
         && object.status.as_ref().is_some_and(|status| {
@@ -212,7 +213,7 @@ fn object(registry: &PackageRegistry, name: &str, digest: &str) -> Package {
 }
 
 /// `<name>-<version>`, as far as an object may be called so; with a short hash where that can't be, or is another object's name.
-fn object_name(registry: &PackageRegistry, entry: &Entry, taken: &BTreeSet<String>) -> String {
+fn object_name(registry: &PackageRegistry, entry: &PackageInfo, taken: &BTreeSet<String>) -> String {
     let plain = format!("{}-{}", entry.name, entry.version);
     let folded = fold(&plain);
     if folded == plain && folded.len() <= LONGEST_NAME && !taken.contains(&folded) {

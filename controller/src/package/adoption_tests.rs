@@ -12,19 +12,19 @@ fn digest(number: u8) -> String {
     format!("sha256:{}", format!("{number:02x}").repeat(32))
 }
 
-fn entry(name: &str, version: &str, number: u8, more: &Value) -> Entry {
+fn entry(name: &str, version: &str, number: u8, more: &Value) -> PackageInfo {
     let mut entry = json!({"name": name, "version": version, "status": "Added", "releaseVersion": 1, "size": 1,
         "digest": digest(number), "source": "upload", "removalRequested": false});
     entry.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
     serde_json::from_value(entry).unwrap()
 }
 
-fn upload(name: &str, version: &str, number: u8) -> Entry {
+fn upload(name: &str, version: &str, number: u8) -> PackageInfo {
     entry(name, version, number, &json!({}))
 }
 
 /// The object that the operator makes for an upload, as it is after its first pass.
-fn standing(entry: &Entry) -> Arc<Package> {
+fn standing(entry: &PackageInfo) -> Arc<Package> {
     let steps = plan(std::slice::from_ref(entry), &[], &registry());
     let [Step::Create(package)] = steps.as_slice() else { panic!("{steps:?}") };
     let mut package = package.as_ref().clone();

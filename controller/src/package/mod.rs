@@ -1,13 +1,13 @@
 //! The `Package` reconciler: what an object declares is in its registry's catalogue, and nothing else of it is.
 //!
 //! `dereference` → `validate` → `build` → `apply` → `status`, driven by [`reconcile`]. [`memory`] is what is known of an
-//! object between passes, [`in_use`] who needs it, [`withdraw`] the finalizer, [`sweep`] the search for content whose object is
-//! gone, [`adoption`] that for uploads which have no object yet.
+//! object between passes, [`in_use`] who needs it, [`withdraw`] the finalizer, [`sweep`] the search for content whose object is gone,
+//! [`adoption`] that for uploads which have no object yet.
 
 pub mod adoption;
 pub mod apply;
 pub mod build;
-pub mod catalogue;
+mod catalogue;
 pub mod dereference;
 pub mod error;
 pub mod in_use;

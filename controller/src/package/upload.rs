@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Instant};
 
-use api::Declaration;
+use api::{Declaration, PackageInfo};
 use crds::{Package, UploadSource};
 use kube::ResourceExt;
 
 use super::{
     apply::{Answer, weigh},
-    catalogue::Entry,
+    catalogue::{is_upload, published},
     dereference::{Dereferenced, dereference},
     error::{ContentMissingSnafu, Error},
     memory::{Ask, Wish},
@@ -61,7 +61,7 @@ pub(super) async fn withdraw(
         return Ok(true);
     }
     match find(package, &source.digest, server).await? {
-        Some(entry) if entry.is_upload() => Ok(server.delete_package(&entry.name, &entry.version).await?),
+        Some(entry) if is_upload(&entry) => Ok(server.delete_package(&entry.name, &entry.version).await?),
         _ => Ok(true),
     }
 }
@@ -73,25 +73,25 @@ fn names(package: &Arc<Package>, digest: &str) -> bool {
 }
 
 /// The package with that content: where the status says, else wherever in the catalogue.
-async fn find(package: &Package, digest: &str, server: &ServerClient<'_>) -> Result<Option<Entry>, Error> {
-    let is_it = |entry: &Entry| entry.digest.as_deref() == Some(digest);
+async fn find(package: &Package, digest: &str, server: &ServerClient<'_>) -> Result<Option<PackageInfo>, Error> {
+    let is_it = |entry: &PackageInfo| entry.digest.as_deref() == Some(digest);
     let coordinate = package.status.as_ref().and_then(|status| status.name.as_deref().zip(status.version.as_deref()));
     if let Some((name, version)) = coordinate
         && let Some(entry) = server.package(name, version).await?.filter(is_it)
     {
         return Ok(Some(entry));
     }
-    Ok(server.catalogue().await?.packages.into_iter().find(is_it))
+    Ok(server.packages().await?.packages.into_iter().find(is_it))
 }
 
 /// The same in the words of a declaration, so that one kind of answer makes a status.
-fn declaration(uid: &str, entry: &Entry) -> Declaration {
+fn declaration(uid: &str, entry: &PackageInfo) -> Declaration {
     Declaration {
         id: uid.to_owned(),
         state: entry.status,
         reason: None,
         message: entry.message.clone(),
         progress: api::Progress::default(),
-        package: entry.published(),
+        package: published(entry),
     }
 }

@@ -14,8 +14,8 @@ use super::{
     build::labels,
     error::{Error, ReadSnafu},
     names::Names,
+    reports::StorageReport,
 };
-use crate::server_client::StorageReport;
 
 /// Children whose present content decides what should be.
 #[derive(Clone, Debug, Default)]

@@ -14,7 +14,7 @@ pub mod finalize;
 pub(crate) mod fixtures;
 pub mod names;
 pub mod reconcile;
-mod reports;
+pub mod reports;
 pub mod run;
 pub mod status;
 pub mod validate;

@@ -5,17 +5,20 @@ use std::{
     time::Duration,
 };
 
+use api::ServerCondition;
 use crds::PackageRegistry;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use reqwest::StatusCode;
 
 use super::build::deployment::ADMIN_PORT;
-use crate::{
-    context::Context,
-    error::chain,
-    server_client::{ServerCondition, StorageReport},
-};
+use crate::{context::Context, error::chain};
+
+/// Type of a server's condition about its storage.
+const STORAGE: &str = "Storage";
+
+/// What a pod says of its storage; `None` in it: nothing.
+pub type StorageReport = Option<ServerCondition>;
 
 /// Longest time for an answer of a pod.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -24,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) async fn of_service(registry: &PackageRegistry, context: &Context) -> Option<StorageReport> {
     let asked = async {
         let server = context.servers.connect(&context.client, &context.tokens, registry).await?;
-        server.storage_report().await
+        server.status().await.map(|status| status.conditions.into_iter().find(|found| found.kind == STORAGE))
     };
     asked.await.inspect_err(|error| tracing::debug!("the storage's state is unknown: {}", chain(error))).ok()
 }
@@ -35,7 +38,7 @@ pub(super) async fn of_pods(pods: &[Pod]) -> Option<StorageReport> {
     let answers = join_all(pods.iter().filter_map(address).map(|address| ask(&http, address))).await;
     let mut answers: Vec<StorageReport> = answers.into_iter().flatten().collect();
     // One pod that can't use its storage says more than another one that starts.
-    answers.sort_by_key(|report| report.storage().is_none_or(|finding| finding.ok));
+    answers.sort_by_key(|report| report.as_ref().is_none_or(|finding| finding.ok));
     answers.into_iter().next()
 }
 
@@ -44,7 +47,6 @@ fn address(pod: &Pod) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::try_from(ADMIN_PORT).ok()?))
 }
 
-/// A pod that is ready has no fault to find; one that isn't may say why.
 async fn ask(http: &reqwest::Client, address: SocketAddr) -> Option<StorageReport> {
     let answer = http.get(format!("http://{address}/readyz")).send().await.ok()?;
     let status = answer.status();
@@ -52,12 +54,19 @@ async fn ask(http: &reqwest::Client, address: SocketAddr) -> Option<StorageRepor
     reading(status, &body)
 }
 
+/// The line `storage: <word>: <message>` of a server's `/readyz`. One that is ready and has no such line finds no fault; one
+/// that isn't may not have looked yet.
 fn reading(status: StatusCode, body: &str) -> Option<StorageReport> {
-    if let Ok(report) = serde_json::from_str::<StorageReport>(body) {
-        return Some(report);
+    let complaint = body.lines().find_map(|line| line.strip_prefix("storage: ")?.split_once(": "));
+    match complaint {
+        Some((word, message)) => Some(Some(ServerCondition {
+            kind: STORAGE.to_owned(),
+            ok: false,
+            reason: word.to_owned(),
+            message: message.to_owned(),
+        })),
+        None => status.is_success().then_some(None),
     }
-    let finding = ServerCondition { type_: "Storage".into(), ok: true, ..ServerCondition::default() };
-    status.is_success().then(|| StorageReport { conditions: vec![finding] })
 }
 
 #[cfg(test)]
@@ -65,12 +74,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pod_that_is_not_ready_says_why_or_nothing() {
-        let told = r#"{"conditions": [{"type": "Storage", "ok": false, "reason": "ClockSkew", "message": "20 min"}]}"#;
-        let report = reading(StatusCode::SERVICE_UNAVAILABLE, told).unwrap();
-        assert_eq!(report.storage().unwrap().reason, "ClockSkew");
+    fn a_pod_says_what_is_wrong_with_its_storage_whether_it_is_ready_or_not() {
+        let complaint = "starting or stopping\nstorage: ClockSkew: the clocks differ: 20 min\n";
+        for status in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK] {
+            let finding = reading(status, complaint).unwrap().unwrap();
+            assert_eq!((finding.ok, finding.reason.as_str()), (false, "ClockSkew"));
+            assert_eq!(finding.message, "the clocks differ: 20 min");
+        }
         assert_eq!(reading(StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n"), None);
-        assert!(reading(StatusCode::OK, "ok\n").unwrap().storage().unwrap().ok);
+        assert_eq!(reading(StatusCode::OK, "ok\n"), Some(None));
     }
 
     #[tokio::test]

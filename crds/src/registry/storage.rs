@@ -89,7 +89,7 @@ pub struct S3Storage {
     /// that isn't Amazon's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force_path_style: Option<bool>,
-    /// Certificates (PEM) of the authorities that sign the store's certificate, instead of the system's.
+    /// Certificates (PEM) of the authorities that sign the store's certificate, beside the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_ref: Option<CaBundleReference>,
     /// How the store encrypts what it keeps: `AES256`, `aws:kms`, or `aws:kms:<key id>`. Unless set, as the bucket says.

@@ -1,13 +1,10 @@
 //! A real object store in the cluster, for registries that keep their content in a bucket.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-};
+use std::{process::Command, time::Duration};
 
-use snafu::{OptionExt as _, ResultExt as _, Whatever, whatever};
+use snafu::{ResultExt as _, Whatever, whatever};
 
-use super::{apply, deliver, images::Delivery};
+use super::{PortForward, apply, delete, deliver, images::Delivery, wait_gone};
 use crate::cluster::{Cluster, MINIO_IMAGE, minio_archive};
 
 /// Address of the store inside the cluster.
@@ -72,6 +69,15 @@ impl Minio {
         Ok(())
     }
 
+    /// Deletes the store with everything that it holds.
+    ///
+    /// # Errors
+    /// What kubectl says.
+    pub fn remove(self) -> Result<(), Whatever> {
+        delete(&self.cluster, "namespace", "", NAMESPACE)?;
+        wait_gone(&self.cluster, "namespace", "", NAMESPACE, Duration::from_mins(2))
+    }
+
     /// Address of the store, as pods see it.
     #[must_use]
     pub fn endpoint(&self) -> &'static str {
@@ -83,12 +89,12 @@ impl Minio {
     /// # Errors
     /// What the store says.
     pub fn bucket(&self, name: &str, credentials: &Credentials) -> Result<(), Whatever> {
-        let forward = Forward::start(&self.cluster)?;
+        let forward = PortForward::start(&self.cluster, NAMESPACE, "service/minio", 9000)?;
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--max-time", "20", "--retry", "5", "--retry-all-errors"])
             .args(["--request", "PUT", "--write-out", "%{http_code}", "--aws-sigv4", "aws:amz:us-east-1:s3"])
             .args(["--user", &format!("{}:{}", credentials.key_id, credentials.secret)])
-            .arg(format!("http://127.0.0.1:{}/{name}", forward.port))
+            .arg(format!("http://127.0.0.1:{}/{name}", forward.port()))
             .output()
             .whatever_context("cannot start curl")?;
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -96,37 +102,5 @@ impl Minio {
             return Ok(());
         }
         whatever!("the store makes no bucket {name}: {answer}{}", String::from_utf8_lossy(&output.stderr));
-    }
-}
-
-/// A port of this machine that leads to the store, as long as this lives.
-struct Forward {
-    child: Child,
-    port: u16,
-}
-
-impl Forward {
-    fn start(cluster: &Cluster) -> Result<Self, Whatever> {
-        let mut command = cluster.kubectl_command();
-        command.args(["port-forward", "-n", NAMESPACE, "service/minio", ":9000"]);
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().whatever_context("cannot start kubectl")?;
-        let output = child.stdout.take().whatever_context("kubectl has no standard output")?;
-        let mut forward = Self { child, port: 0 };
-        let mut output = BufReader::new(output);
-        let mut line = String::new();
-        output.read_line(&mut line).whatever_context("kubectl port-forward said nothing")?;
-        // kubectl says each connection and would end with the pipe.
-        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
-        forward.port = port.whatever_context(format!("kubectl port-forward said: {line}"))?;
-        Ok(forward)
-    }
-}
-
-impl Drop for Forward {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -8,6 +8,7 @@ mod images;
 mod minio;
 mod object;
 mod operator;
+mod port_forward;
 
 pub use bundle::{BundleFile, build_demo_bundle, sha256_of};
 pub use files::Files;
@@ -18,6 +19,7 @@ pub use object::{
     wait_until,
 };
 pub use operator::{install, uninstall};
+pub use port_forward::PortForward;
 
 use std::path::PathBuf;
 

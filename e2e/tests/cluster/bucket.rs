@@ -51,6 +51,7 @@ fn three_instances_share_a_bucket_and_survive_a_kill_under_pulls_and_a_rotation_
     assert_eq!(self::pods(&place), pods, "neither new nor broken credentials restart a pod");
     pulled_through_all(&place, &pods);
     place.leave();
+    store.remove().unwrap();
 }
 
 fn registry(place: &Place, store: &Minio) {

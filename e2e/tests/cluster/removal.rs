@@ -4,6 +4,9 @@ use e2e::walk;
 
 use crate::site::{Place, WITHIN};
 
+/// What outlives a registry, unless it says otherwise.
+const KEPT: [(&str, &str); 2] = [("pvc", "dcos-registry"), ("secret", "dcos-registry-ca")];
+
 #[test]
 fn a_deleted_package_leaves_the_catalogue_and_the_storage() {
     let place = Place::new("deleted-package");
@@ -44,7 +47,7 @@ fn a_package_that_a_pod_uses_stays_and_names_it_until_the_removal_is_forced() {
 }
 
 #[test]
-fn a_deleted_registry_leaves_no_child_and_no_node_file_but_its_volume_and_authority_which_a_successor_adopts() {
+fn a_deleted_registry_leaves_its_volume_and_authority_alone_which_a_successor_adopts_without_their_labels() {
     let place = Place::new("retained");
     place.registry("");
     place.hello();
@@ -55,10 +58,19 @@ fn a_deleted_registry_leaves_no_child_and_no_node_file_but_its_volume_and_author
     delete_registry(&place);
     assert!(place.get("pvc", "dcos-registry").is_some(), "Retain keeps the claim");
     assert!(place.get("secret", "dcos-registry-ca").is_some(), "Retain keeps the authority");
+    for (kind, name) in KEPT {
+        let labels = ["app.kubernetes.io/managed-by-", "app.kubernetes.io/component-", "registry.dcos.io/registry-"];
+        let command = [&["label", kind, name, "-n", &place.namespace][..], &labels].concat();
+        place.cluster().kubectl(&command).unwrap();
+    }
     place.registry("");
     place.hello();
     place.package_has("hello", "Ready", "True");
     assert_eq!(place.get("configmap", "dcos-registry-ca").unwrap().text("/data/ca.crt"), authority);
+    for (kind, name) in KEPT {
+        let label = place.get(kind, name).unwrap().text("/metadata/labels/registry.dcos.io~1registry").to_owned();
+        assert_eq!(label, "dcos-registry", "{kind} {name} has its labels again");
+    }
     place.leave();
 }
 
@@ -69,7 +81,7 @@ fn a_registry_with_deletion_policy_delete_takes_its_volume_and_authority_with_it
     place.registry_has("NodesTrusted", "True");
     place.registry_has("Ready", "True");
     delete_registry(&place);
-    for (kind, name) in [("pvc", "dcos-registry"), ("secret", "dcos-registry-ca")] {
+    for (kind, name) in KEPT {
         walk::wait_gone(place.cluster(), kind, &place.namespace, name, WITHIN).unwrap();
     }
     place.leave();

@@ -17,12 +17,13 @@ fn every_sample_can_be_applied_and_its_registry_becomes_ready() {
         let place = Place::new("samples");
         let path = sample.display().to_string();
         let text = fs::read_to_string(&sample).unwrap();
-        if text.contains("s3:") {
+        let store = text.contains("s3:").then(|| {
             // The store that the sample names, with the sample's credentials.
             let credentials = Credentials { key_id: "packages".into(), secret: "change-me-please".into() };
             let store = Minio::start(place.cluster(), &place.site.delivery, &credentials).unwrap();
             store.bucket("packages", &credentials).unwrap();
-        }
+            store
+        });
         place
             .cluster()
             .kubectl(&["apply", "--validate=strict", "-n", &place.namespace, "-f", &path])
@@ -34,6 +35,9 @@ fn every_sample_can_be_applied_and_its_registry_becomes_ready() {
             place.reason("package", package.text("/metadata/name"), "Ready", "DependencyNotReady");
         }
         place.leave();
+        if let Some(store) = store {
+            store.remove().unwrap();
+        }
     }
 }
 

@@ -1,16 +1,10 @@
 //! What every test stands on: a cluster with the operator, a file server, the demo's bundle; and a registry in a namespace.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::OnceLock,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Command, sync::OnceLock, time::Duration};
 
 use e2e::{
     cluster::Cluster,
-    walk::{self, BundleFile, Delivery, Files, Object},
+    walk::{self, BundleFile, Delivery, Files, Object, PortForward},
 };
 use snafu::Whatever;
 
@@ -235,36 +229,23 @@ impl Drop for Place {
 
 /// A port of this machine that leads to the registry.
 pub struct Forward {
-    child: Child,
-    pub port: u16,
+    kubectl: PortForward,
     pub ca: PathBuf,
     pub host: String,
 }
 
 impl Forward {
     fn start(cluster: &Cluster, namespace: &str) -> Self {
-        let mut child = cluster
-            .kubectl_command()
-            .args(["port-forward", "-n", namespace, "service/dcos-registry", ":443"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        output.read_line(&mut line).unwrap();
-        // kubectl says each connection and would end with the pipe.
-        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|p| p.parse().ok());
+        let forward = PortForward::start(cluster, namespace, "service/dcos-registry", 443).unwrap();
         let ca = walk::out().join(format!("{namespace}-ca.crt"));
         let map = walk::get(cluster, "configmap", namespace, "dcos-registry-ca").unwrap().unwrap();
         std::fs::write(&ca, map.text("/data/ca.crt")).unwrap();
-        Self {
-            child,
-            port: port.unwrap_or_else(|| panic!("kubectl port-forward said: {line}")),
-            ca,
-            host: format!("dcos-registry.{namespace}.svc"),
-        }
+        Self { kubectl: forward, ca, host: format!("dcos-registry.{namespace}.svc") }
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.kubectl.port()
     }
 
     /// Runs curl for a path with further arguments, TLS verified against the registry's name; status and body come back.
@@ -273,22 +254,15 @@ impl Forward {
             .args(["--silent", "--show-error", "--max-time", "20", "--write-out", "\n%{http_code}"])
             .arg("--cacert")
             .arg(&self.ca)
-            .args(["--resolve", &format!("{}:{}:127.0.0.1", self.host, self.port)])
+            .args(["--resolve", &format!("{}:{}:127.0.0.1", self.host, self.port())])
             .args(arguments)
-            .arg(format!("https://{}:{}{path}", self.host, self.port))
+            .arg(format!("https://{}:{}{path}", self.host, self.port()))
             .output()
             .unwrap();
         assert!(output.status.success(), "curl: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (body, status) = text.rsplit_once('\n').unwrap();
         (status.parse().unwrap(), body.to_owned())
-    }
-}
-
-impl Drop for Forward {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

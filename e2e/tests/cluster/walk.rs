@@ -78,7 +78,7 @@ fn skopeo_copies_an_image_over_tls_with_the_registrys_authority() {
          /tmp/hosts.$$ /etc/hosts && rm /tmp/hosts.$$ && exec skopeo copy --src-cert-dir {certs} \
          docker://{host}:{port}/docker.io/example/hello:1.0 dir:{folder}",
         host = forward.host,
-        port = forward.port,
+        port = forward.port(),
         certs = certificates.display(),
         folder = folder.display(),
     );

@@ -22,9 +22,7 @@ pub(super) fn arguments(s3: &S3) -> Vec<String> {
     let mut arguments = vec![format!("--storage=s3://{}{path}", s3.bucket)];
     arguments.extend(s3.endpoint.as_ref().map(|endpoint| format!("--s3-endpoint={endpoint}")));
     arguments.push(format!("--s3-region={}", s3.region));
-    if s3.path_style {
-        arguments.push("--s3-force-path-style".to_owned());
-    }
+    arguments.push(format!("--s3-force-path-style={}", s3.path_style));
     if s3.ca_bundle.is_some() {
         arguments.push(format!("--s3-ca-file={AUTHORITIES_DIR}/{AUTHORITIES_FILE}"));
     }

@@ -182,7 +182,7 @@ garbageCollection: {interval: 1h30m, gracePeriod: 36h, dryRun: true}
         let pod = built.spec.unwrap().template.spec.unwrap();
         let arguments = pod.containers[0].args.as_ref().unwrap();
         let s3: Vec<&str> = arguments.iter().map(String::as_str).filter(|flag| flag.contains("s3")).collect();
-        assert_eq!(s3, ["--storage=s3://packages", "--s3-region=us-east-1"]);
+        assert_eq!(s3, ["--storage=s3://packages", "--s3-region=us-east-1", "--s3-force-path-style=false"]);
         let volumes: Vec<String> = pod.volumes.unwrap().into_iter().map(|volume| volume.name).collect();
         assert_eq!(volumes, ["tls", "tmp", "token"]);
     }

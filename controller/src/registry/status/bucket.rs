@@ -1,11 +1,11 @@
 //! The `StorageReady` condition of a bucket: what it refers to, and what the serving pods say of it. Pure.
 
+use api::ServerCondition;
 use crds::reason;
 
 use crate::{
     condition::Verdict,
-    registry::validate::S3,
-    server_client::{ServerCondition, StorageReport},
+    registry::{reports::StorageReport, validate::S3},
 };
 
 /// What they mean. `report` is none while no pod could be asked; `was_ready`: the condition is True and the pods serve.
@@ -15,7 +15,7 @@ pub fn verdict(s3: &S3, report: Option<&StorageReport>, was_ready: bool) -> Verd
         return Verdict::no(objection.reason, objection.message.clone());
     }
     let place = place(s3);
-    match report.map(StorageReport::storage) {
+    match report {
         Some(Some(finding)) if !finding.ok => Verdict::no(word(&finding.reason), trouble(finding, &place)),
         Some(_) => Verdict::yes(reason::SUCCEEDED, format!("the pods can use {place}")),
         // Pods that serve have what they serve from; that one call got no answer says nothing about it.
@@ -77,16 +77,16 @@ mod tests {
         s3("{bucket: packages, path: a, endpoint: 'http://minio:9000'}", BucketObjects::default())
     }
 
-    fn report(text: &str) -> StorageReport {
-        serde_json::from_str(text).unwrap()
+    fn said(ok: bool, reason: &str) -> StorageReport {
+        Some(ServerCondition { kind: "Storage".into(), ok, reason: reason.into(), message: "no luck".into() })
     }
 
     #[test]
     fn a_pod_that_finds_no_fault_makes_it_ready() {
-        for text in [r#"{"conditions": [{"type": "Storage", "ok": true}]}"#, r#"{"version": "0.1"}"#] {
-            let said = verdict(&packages(), Some(&report(text)), false);
-            assert_eq!(said.status, Status::True);
-            assert_eq!(said.message, "the pods can use bucket packages/a at http://minio:9000");
+        for report in [said(true, "Succeeded"), None] {
+            let verdict = verdict(&packages(), Some(&report), false);
+            assert_eq!(verdict.status, Status::True);
+            assert_eq!(verdict.message, "the pods can use bucket packages/a at http://minio:9000");
         }
     }
 
@@ -99,26 +99,23 @@ mod tests {
             ("Unreachable", reason::UNREACHABLE),
             ("Whatever", reason::PROGRESSING_WITH_RETRY),
         ] {
-            let text = format!(
-                r#"{{"conditions": [{{"type": "Storage", "ok": false, "reason": "{theirs}", "message": "no luck"}}]}}"#
-            );
-            let said = verdict(&packages(), Some(&report(&text)), true);
-            assert_eq!((said.status, said.reason), (Status::False, ours));
-            assert_eq!(said.message, "a pod can't use bucket packages/a at http://minio:9000: no luck");
+            let verdict = verdict(&packages(), Some(&said(false, theirs)), true);
+            assert_eq!((verdict.status, verdict.reason), (Status::False, ours));
+            assert_eq!(verdict.message, "a pod can't use bucket packages/a at http://minio:9000: no luck");
         }
     }
 
     #[test]
     fn a_secret_that_can_not_be_used_is_said_whatever_the_pods_say() {
         let s3 = s3("{bucket: packages, credentialsSecretRef: {name: store}}", BucketObjects::default());
-        let said = verdict(&s3, Some(&report("{}")), true);
+        let said = verdict(&s3, Some(&None), true);
         assert_eq!((said.status, said.reason), (Status::False, reason::SECRET_INVALID));
         assert!(said.message.contains("there is no Secret store"));
     }
 
     #[test]
     fn no_answer_leaves_what_was_and_is_no_success() {
-        let before = verdict(&packages(), Some(&report("{}")), false);
+        let before = verdict(&packages(), Some(&None), false);
         assert_eq!(verdict(&packages(), None, true), before);
         assert_eq!(verdict(&packages(), None, false).reason, reason::PROGRESSING);
     }
