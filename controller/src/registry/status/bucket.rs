@@ -77,13 +77,13 @@ mod tests {
         s3("{bucket: packages, path: a, endpoint: 'http://minio:9000'}", BucketObjects::default())
     }
 
-    fn said(ok: bool, reason: &str) -> StorageReport {
-        Some(ServerCondition { kind: "Storage".into(), ok, reason: reason.into(), message: "no luck".into() })
+    fn finding(ok: bool, reason: &str) -> ServerCondition {
+        ServerCondition { kind: "Storage".into(), ok, reason: reason.into(), message: "no luck".into() }
     }
 
     #[test]
     fn a_pod_that_finds_no_fault_makes_it_ready() {
-        for report in [said(true, "Succeeded"), None] {
+        for report in [Some(finding(true, "Succeeded")), None] {
             let verdict = verdict(&packages(), Some(&report), false);
             assert_eq!(verdict.status, Status::True);
             assert_eq!(verdict.message, "the pods can use bucket packages/a at http://minio:9000");
@@ -99,7 +99,7 @@ mod tests {
             ("Unreachable", reason::UNREACHABLE),
             ("Whatever", reason::PROGRESSING_WITH_RETRY),
         ] {
-            let verdict = verdict(&packages(), Some(&said(false, theirs)), true);
+            let verdict = verdict(&packages(), Some(&Some(finding(false, theirs))), true);
             assert_eq!((verdict.status, verdict.reason), (Status::False, ours));
             assert_eq!(verdict.message, "a pod can't use bucket packages/a at http://minio:9000: no luck");
         }
