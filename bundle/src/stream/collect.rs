@@ -14,10 +14,10 @@ use crate::universe::{Metadata, MetadataError};
 use crate::zip::{ZipError, ZipStream};
 
 /// Bytes of `metadata.json`: what is parsed takes many times its size in memory.
-const METADATA_BYTES: u64 = 4 << 20;
+pub(super) const METADATA_BYTES: u64 = 4 << 20;
 /// Signatures of a bundle, and their bytes, each and all together.
 const MOST_SIGNATURES: usize = 16;
-const SIGNATURE_BYTES: u64 = 1 << 20;
+pub(super) const SIGNATURE_BYTES: u64 = 1 << 20;
 const ALL_SIGNATURES_BYTES: usize = 4 << 20;
 
 /// What was read so far.
@@ -91,7 +91,7 @@ impl Collected {
         Ok(())
     }
 
-    fn signature<E: std::error::Error + 'static>(
+    pub(super) fn signature<E: std::error::Error + 'static>(
         &mut self,
         name: &str,
         number: u32,
@@ -128,7 +128,7 @@ impl Collected {
         self.images_are(read.images, DOCKER_ARCHIVE)
     }
 
-    fn images_are<E: std::error::Error + 'static>(
+    pub(super) fn images_are<E: std::error::Error + 'static>(
         &mut self,
         images: Vec<Named>,
         place: &'static str,
@@ -225,7 +225,7 @@ impl<E: std::error::Error + 'static> From<ZipError> for ReadError<E> {
     }
 }
 
-fn refused<E: std::error::Error + 'static>(error: MetadataError) -> ReadError<E> {
+pub(super) fn refused<E: std::error::Error + 'static>(error: MetadataError) -> ReadError<E> {
     match error {
         MetadataError::Unsupported { version } => ReadError::Unsupported { version },
         MetadataError::Schema { path, rule } => invalid("metadata.json", format!("{path}: {rule}")),
