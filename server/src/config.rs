@@ -55,6 +55,11 @@ pub struct Arguments {
     #[arg(long, env = "PACKAGE_REGISTRY_ANONYMOUS_PULL", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     pub anonymous_pull: bool,
 
+    /// An operator has a Package object for every uploaded package: removing one only marks it, and the operator removes
+    /// it with its object.
+    #[arg(long, env = "PACKAGE_REGISTRY_OPERATOR_MANAGED")]
+    pub operator_managed: bool,
+
     /// Most bytes of one bundle.
     #[arg(long, env = "PACKAGE_REGISTRY_MAX_UPLOAD_BYTES", default_value_t = Limits::default().total, value_name = "BYTES")]
     pub max_upload_bytes: u64,
@@ -133,6 +138,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Whether images may be pulled without a token.
     pub anonymous_pull: bool,
+    /// Whether removals of uploaded packages are for the operator to carry out.
+    pub operator_managed: bool,
     /// What may be fetched.
     pub sources: SourcePolicy,
     /// Caps on bundles.
@@ -198,6 +205,7 @@ impl Arguments {
             storage: storage(&self.storage)?,
             auth: auth(self.auth, self.token_audience)?,
             anonymous_pull: self.anonymous_pull,
+            operator_managed: self.operator_managed,
             limits: Limits { total: self.max_upload_bytes, ..Limits::default() },
             sources: SourcePolicy {
                 hosts: self.source_allowed_host,

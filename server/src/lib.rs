@@ -16,3 +16,4 @@ pub mod names;
 pub mod serve;
 pub mod storage;
 pub mod tls;
+pub mod uploads;

@@ -36,7 +36,7 @@ pub async fn gate(State(server): State<Server>, request: Request, next: Next) ->
     }
 }
 
-async fn judge(server: Server, request: Request, next: Next) -> Response {
+async fn judge(server: Server, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -48,13 +48,15 @@ async fn judge(server: Server, request: Request, next: Next) -> Response {
         Need::NoSuchMethod(allow) => (no_such_method(area, allow), None, false),
         Need::Right(verb) => match identify(&server.auth, request.headers()).await {
             Err(error) => (denial(area, &server, request.uri(), request.headers(), &error), None, true),
-            Ok(identity) => match authorize(&server, &identity, verb, &method, &path).await {
-                Err(error) => {
+            Ok(identity) => {
+                if let Err(error) = authorize(&server, &identity, verb, &method, &path).await {
                     let answer = denial(area, &server, request.uri(), request.headers(), &error);
                     (answer, Some(identity), true)
+                } else {
+                    request.extensions_mut().insert(identity.clone());
+                    (next.run(request).await, Some(identity), false)
                 }
-                Ok(()) => (next.run(request).await, Some(identity), false),
-            },
+            }
         },
     };
     let changes = who.is_some() && !matches!(method, Method::GET | Method::HEAD);

@@ -46,6 +46,8 @@ pub enum Area {
     Token,
     /// `/api/v1/packages…`.
     Packages,
+    /// `/api/v1/uploads…`.
+    Uploads,
     /// `/api/v1/declarations/…`.
     Declarations,
     /// `/api/v1/status`.
@@ -64,11 +66,13 @@ impl Area {
             "/v2" | "/v2/" => Self::Images,
             "/auth/token" => Self::Token,
             "/api/v1/packages" => Self::Packages,
+            "/api/v1/uploads" => Self::Uploads,
             "/api/v1/status" => Self::Status,
             _ if under("/package") => Self::Repository,
             _ if under("/resource") => Self::Resource,
             _ if under("/v2") => Self::Images,
             _ if under("/api/v1/packages") => Self::Packages,
+            _ if under("/api/v1/uploads") => Self::Uploads,
             _ if under("/api/v1/declarations") => Self::Declarations,
             _ => return None,
         })
@@ -83,7 +87,7 @@ impl Area {
             Self::Resource => "resource",
             Self::Images => "v2",
             Self::Token => "token",
-            Self::Packages | Self::Declarations | Self::Status => "api",
+            Self::Packages | Self::Uploads | Self::Declarations | Self::Status => "api",
         }
     }
 }
@@ -114,13 +118,13 @@ enum Read {
     Open,
     /// Open where anonymous pulls are.
     Pull,
-    Get,
+    Right(Verb),
 }
 
 const READ_ONLY: &[(Method, Verb)] = &[];
 const READ: &str = "GET, HEAD";
 
-const TABLE: [Row; 8] = [
+const TABLE: [Row; 9] = [
     Row { area: Area::Health, read: Read::Open, write: READ_ONLY, allow: READ },
     Row { area: Area::Repository, read: Read::Open, write: READ_ONLY, allow: READ },
     Row { area: Area::Resource, read: Read::Open, write: READ_ONLY, allow: READ },
@@ -137,14 +141,26 @@ const TABLE: [Row; 8] = [
         ],
         allow: READ,
     },
-    Row { area: Area::Packages, read: Read::Get, write: READ_ONLY, allow: READ },
+    Row {
+        area: Area::Packages,
+        read: Read::Right(Verb::Get),
+        write: &[(Method::DELETE, Verb::Delete)],
+        allow: "GET, HEAD, DELETE",
+    },
+    // Who may bring a package may also see how far it is, and give it up.
+    Row {
+        area: Area::Uploads,
+        read: Read::Right(Verb::Create),
+        write: &[(Method::POST, Verb::Create), (Method::PATCH, Verb::Create), (Method::DELETE, Verb::Create)],
+        allow: "GET, HEAD, POST, PATCH, DELETE",
+    },
     Row {
         area: Area::Declarations,
-        read: Read::Get,
+        read: Read::Right(Verb::Get),
         write: &[(Method::PUT, Verb::Create), (Method::DELETE, Verb::Delete)],
         allow: "GET, HEAD, PUT, DELETE",
     },
-    Row { area: Area::Status, read: Read::Get, write: READ_ONLY, allow: READ },
+    Row { area: Area::Status, read: Read::Right(Verb::Get), write: READ_ONLY, allow: READ },
 ];
 
 /// What a request needs. Whether a declaration replaces another, which needs `update` too, only the gate can tell.
@@ -157,7 +173,8 @@ pub fn need(method: &Method, path: &str, anonymous_pull: bool) -> Need {
         return match row.read {
             Read::Open => Need::Open,
             Read::Pull if anonymous_pull => Need::Open,
-            Read::Pull | Read::Get => Need::Right(Verb::Get),
+            Read::Pull => Need::Right(Verb::Get),
+            Read::Right(verb) => Need::Right(verb),
         };
     }
     let found = row.write.iter().find(|(known, _)| known == method);
@@ -177,6 +194,7 @@ mod tests {
             "/v2/",
             "/auth/token",
             "/api/v1/packages",
+            "/api/v1/uploads",
             "/api/v1/declarations/x",
             "/api/v1/status",
         ] {
@@ -211,6 +229,11 @@ mod tests {
             (Method::PUT, "/v2/a/manifests/x", Verb::Create),
             (Method::DELETE, "/v2/a/manifests/x", Verb::Delete),
             (Method::DELETE, "/v2/", Verb::Delete),
+            (Method::POST, "/api/v1/uploads", Verb::Create),
+            (Method::POST, "/api/v1/uploads/x/complete", Verb::Create),
+            (Method::PATCH, "/api/v1/uploads/x/blobs/y", Verb::Create),
+            (Method::DELETE, "/api/v1/uploads/x", Verb::Create),
+            (Method::DELETE, "/api/v1/packages/a/1", Verb::Delete),
             (Method::PUT, "/api/v1/declarations/x", Verb::Create),
             (Method::DELETE, "/api/v1/declarations/x", Verb::Delete),
         ];
@@ -221,8 +244,18 @@ mod tests {
 
     #[test]
     fn reading_the_api_needs_a_right() {
-        for path in ["/api/v1/packages", "/api/v1/packages/a/1", "/api/v1/declarations/x", "/api/v1/status"] {
+        for path in [
+            "/api/v1/packages",
+            "/api/v1/packages/a/1",
+            "/api/v1/packages/a/1/content",
+            "/api/v1/packages/a/1/blobs/x",
+            "/api/v1/declarations/x",
+            "/api/v1/status",
+        ] {
             assert_eq!(need(&Method::GET, path, true), Need::Right(Verb::Get), "{path}");
+        }
+        for path in ["/api/v1/uploads/x", "/api/v1/uploads/x/blobs/y"] {
+            assert_eq!(need(&Method::HEAD, path, true), Need::Right(Verb::Create), "{path}");
         }
     }
 

@@ -37,6 +37,12 @@ pub(super) fn api_error(status: StatusCode, kind: &str, message: &str) -> Respon
     (status, Json(error)).into_response()
 }
 
+/// As [`api_error`], with more for programs.
+pub(super) fn error_with(status: StatusCode, kind: &str, message: &str, data: serde_json::Value) -> Response {
+    let error = ApiError { kind: kind.to_owned(), message: message.to_owned(), data: Some(data) };
+    (status, Json(error)).into_response()
+}
+
 /// The answer to a path that passed the gate and that no route knows.
 pub(super) async fn nothing_here() -> Response {
     api_error(StatusCode::NOT_FOUND, "NotFound", "there is nothing under this path")

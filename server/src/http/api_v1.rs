@@ -1,9 +1,9 @@
-//! `/api/v1`.
+//! `/api/v1`: declarations and the server's status.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::{DeclarationSpec, PackageList, ServerStatus};
+use api::{DeclarationSpec, ServerStatus};
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
@@ -13,8 +13,6 @@ use tokio::sync::Mutex;
 
 use super::Server;
 use super::answer::{api_error, store_failed};
-use crate::catalogue::describe;
-use crate::catalogue::entry::code_of;
 use crate::declarations::PutError;
 
 /// How long a count of the bytes in use is good for; it walks the whole store.
@@ -28,35 +26,6 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// Bytes in use, as last counted.
 #[derive(Clone, Debug, Default)]
 pub struct Usage(Arc<Mutex<Option<(Instant, u64)>>>);
-
-/// `GET /api/v1/packages`.
-pub async fn packages(State(server): State<Server>) -> Response {
-    match server.catalogue.packages().await {
-        Ok(entries) => {
-            let packages = entries.iter().map(describe::info).collect();
-            Json(PackageList { packages }).into_response()
-        }
-        Err(error) => store_failed(&error),
-    }
-}
-
-/// `GET /api/v1/packages/{name}/{version}`.
-pub async fn package(State(server): State<Server>, Path((name, version)): Path<(String, String)>) -> Response {
-    let found = match code_of(&name, &version) {
-        Ok(code) => server.catalogue.of_coordinate(&code).await,
-        Err(_) => Ok(None),
-    };
-    match found {
-        Ok(entry) => entry.as_ref().map_or_else(
-            || {
-                let message = format!("Version [{version}] of package [{name}] not found");
-                api_error(StatusCode::NOT_FOUND, "NotFound", &message)
-            },
-            |entry| Json(describe::info(entry)).into_response(),
-        ),
-        Err(error) => store_failed(&error),
-    }
-}
 
 /// `GET /api/v1/status`.
 pub async fn status(State(server): State<Server>) -> Response {

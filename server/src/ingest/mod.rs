@@ -23,7 +23,8 @@ use crate::digest::{Algorithm, Digest, Hasher};
 use crate::storage::StorageError;
 use fetch::{Fetch, FetchError};
 use policy::SourcePolicy;
-use sink::{ChannelReader, Gather, SinkError, StoreSink};
+pub use sink::StoreSink;
+use sink::{ChannelReader, Gather, SinkError};
 
 /// Pieces of a transfer that wait for the reader, at most.
 const WAITING_PIECES: usize = 8;

@@ -24,13 +24,14 @@ use crate::auth::kubernetes::Kubernetes;
 use crate::catalogue::{Catalogue, SweepError, collector};
 use crate::config::{AuthConfig, Config, StorageConfig};
 use crate::declarations::Declarations;
-use crate::http::{Server, Settings, Usage, app};
+use crate::http::{Readers, Server, Settings, Usage, app};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
-use crate::storage::Storage;
 use crate::storage::file::{FileStorage, OpenError};
 use crate::storage::memory::MemoryStorage;
+use crate::storage::{Storage, StorageError};
 use crate::tls::{Certificate, TlsError, watch};
+use crate::uploads::{Pace, Uploads};
 
 /// How long requests may go on after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -49,6 +50,12 @@ pub enum StartError {
     Restore {
         /// Why.
         source: SweepError,
+    },
+    /// The store can't be read.
+    #[snafu(display("the store can't be read: {source}"))]
+    Read {
+        /// Why.
+        source: StorageError,
     },
     /// The certificate can't be used.
     #[snafu(display("{source}"), context(false))]
@@ -116,6 +123,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let gc_interval = config.gc_interval;
     let server = assemble(config, tls.is_some(), metrics.clone()).await?;
     background.spawn(collector::run(server.catalogue.clone(), gc_interval, metrics.clone()));
+    background.spawn(server.uploads.clone().watch());
     let app = app(server);
     if let Some(certificate) = certificate {
         background.spawn(watch(certificate, metrics.clone()));
@@ -130,17 +138,22 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// Opens and tidies the store and puts together what the handlers work with.
 async fn assemble(config: Config, tls: bool, metrics: Metrics) -> Result<Server, StartError> {
     let catalogue = Catalogue::with(open(config.storage).await?, config.catalogue);
-    let restored = catalogue.restore().await.context(RestoreSnafu)?;
     let audit = Audit::new();
+    let uploads = Uploads::new(catalogue.clone(), config.limits, Pace::default(), audit.clone(), metrics.clone());
+    uploads.hold_known().await.context(ReadSnafu)?;
+    let restored = catalogue.restore().await.context(RestoreSnafu)?;
     let ingest = Ingest { catalogue: catalogue.clone(), policy: Arc::new(config.sources), limits: config.limits };
     let settings = Settings {
         scheme: if tls { "https" } else { "http" },
         public_host: config.public_host,
         anonymous_pull: config.anonymous_pull,
+        operator_managed: config.operator_managed,
     };
     Ok(Server {
         settings: Arc::new(settings),
         declarations: Declarations::restore(ingest, restored, audit.clone(), metrics.clone()),
+        uploads,
+        readers: Readers::default(),
         catalogue,
         auth: Arc::new(authentication(config.auth).await?),
         audit,

@@ -9,6 +9,9 @@
 //!                                                  a name and version
 //! releases/<name>/<releaseVersion>                 claim: that number of that name is taken; written once
 //! declarations/<id>.json                           shared stores: a declaration that an instance works on; conditional writes
+//! package-uploads/<id>/<hex>.json                  what a package that is uploaded consists of; written once, <hex> is its digest
+//! package-uploads/<id>/status.json                 where that upload is; conditional writes
+//! removals/<coordinate code>.json                  somebody asked the operator to remove that package
 //! uploads/<uuid>/{state,data,tail}                 a blob that arrives in pieces; what is in it is the backend's own
 //! quarantine/<key>                                 what was found broken, under the key that it had
 //! ```
@@ -19,6 +22,7 @@ use std::fmt;
 use super::session::SessionId;
 use crate::digest::Digest;
 use crate::names::{CoordinateCode, DeclarationId, PackageName, Repository, Tag};
+use crate::uploads::UploadId;
 
 /// Prefix of all blobs.
 pub const BLOBS: &str = "blobs/";
@@ -32,12 +36,17 @@ pub const RELEASES: &str = "releases/";
 pub const DECLARATIONS: &str = "declarations/";
 /// Prefix of all blobs that arrive in pieces.
 pub const UPLOADS: &str = "uploads/";
+/// Prefix of all uploads of packages.
+pub const PACKAGE_UPLOADS: &str = "package-uploads/";
+/// Prefix of all removals that were asked for.
+pub const REMOVALS: &str = "removals/";
 /// Prefix of what was found broken.
 pub const QUARANTINE: &str = "quarantine/";
 
 const MANIFESTS: &str = "_manifests";
 const BLOB_LINKS: &str = "_blobs";
 const TAGS: &str = "_tags";
+const UPLOAD_STATUS: &str = "status.json";
 
 /// A key of the tree.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -115,6 +124,57 @@ pub fn releases(name: &PackageName) -> String {
 #[must_use]
 pub fn declaration(id: &DeclarationId) -> Key {
     Key(format!("{DECLARATIONS}{id}.json"))
+}
+
+/// What a package that is uploaded consists of. `hex` is the sha256 of what is kept there.
+#[must_use]
+pub fn upload_content(id: &UploadId, hex: &str) -> Key {
+    Key(format!("{}{hex}.json", upload(id)))
+}
+
+/// Where an upload is.
+#[must_use]
+pub fn upload_status(id: &UploadId) -> Key {
+    Key(format!("{}{UPLOAD_STATUS}", upload(id)))
+}
+
+/// Prefix of everything of an upload but the blobs that arrive.
+#[must_use]
+pub fn upload(id: &UploadId) -> String {
+    format!("{PACKAGE_UPLOADS}{id}/")
+}
+
+/// What a key under [`PACKAGE_UPLOADS`] stands for; `None` for what isn't of this tree.
+#[must_use]
+pub fn upload_part(key: &str) -> Option<UploadPart> {
+    let (id, file) = key.strip_prefix(PACKAGE_UPLOADS)?.split_once('/')?;
+    let id = id.parse().ok()?;
+    if file == UPLOAD_STATUS {
+        return Some(UploadPart::Status(id));
+    }
+    let hex = file.strip_suffix(".json").filter(|hex| crate::digest::check_sha256_hex(hex).is_ok())?;
+    Some(UploadPart::Content(id, hex.to_owned()))
+}
+
+/// An object of an upload.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum UploadPart {
+    /// Where it is.
+    Status(UploadId),
+    /// What the package consists of, with the digits of its digest.
+    Content(UploadId, String),
+}
+
+/// The mark on a package that the operator is to remove.
+#[must_use]
+pub fn removal(code: &CoordinateCode) -> Key {
+    Key(format!("{REMOVALS}{code}.json"))
+}
+
+/// The package that a key under [`REMOVALS`] marks.
+#[must_use]
+pub fn removal_of(key: &str) -> Option<CoordinateCode> {
+    key.strip_prefix(REMOVALS)?.strip_suffix(".json")?.parse().ok()
 }
 
 /// How far a session is.
@@ -238,6 +298,14 @@ mod tests {
         ] {
             assert_eq!(Place::of(place.key().as_str()), Some(place));
         }
+    }
+
+    #[test]
+    fn the_parts_of_an_upload_are_found_again_by_their_keys() {
+        let (id, hex) = (UploadId::of("a", "1", "x"), "a".repeat(64));
+        assert_eq!(upload_part(upload_status(&id).as_str()), Some(UploadPart::Status(id.clone())));
+        assert_eq!(upload_part(upload_content(&id, &hex).as_str()), Some(UploadPart::Content(id, hex)));
+        assert_eq!(upload_part("package-uploads/x/status.json"), None);
     }
 
     #[test]

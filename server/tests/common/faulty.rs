@@ -58,16 +58,23 @@ pub struct Faulty {
     faults: Faults,
     /// Writes under that prefix wait for a permit.
     gate: Option<(&'static str, Arc<Semaphore>)>,
+    /// As if other processes had the store too.
+    shared: bool,
 }
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Storage>, when: When) -> Self {
-        Self { inner, faults: Faults { when, calls: Arc::default() }, gate: None }
+        Self { inner, faults: Faults { when, calls: Arc::default() }, gate: None, shared: false }
     }
 
     /// Never fails, but lets no write under the prefix through without a permit.
     pub fn gated(inner: Arc<dyn Storage>, prefix: &'static str, gate: Arc<Semaphore>) -> Self {
         Self { gate: Some((prefix, gate)), ..Self::new(inner, When::From(usize::MAX)) }
+    }
+
+    /// Never fails, and says that other processes have the store too.
+    pub fn shared(inner: Arc<dyn Storage>) -> Self {
+        Self { shared: true, ..Self::new(inner, When::From(usize::MAX)) }
     }
 
     /// Calls so far.
@@ -140,7 +147,7 @@ impl Storage for Faulty {
     }
 
     fn is_shared(&self) -> bool {
-        self.inner.is_shared()
+        self.shared || self.inner.is_shared()
     }
 
     fn renew<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>> {

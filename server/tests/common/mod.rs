@@ -20,11 +20,12 @@ use server::audit::Audit;
 use server::auth::Auth;
 use server::catalogue::{Catalogue, Options};
 use server::declarations::Declarations;
-use server::http::{Server, Settings, Usage, app};
+use server::http::{Readers, Server, Settings, Usage, app};
 use server::ingest::Ingest;
 use server::ingest::policy::SourcePolicy;
 use server::metrics::Metrics;
 use server::storage::Storage;
+use server::uploads::{Pace, Uploads};
 use tower::ServiceExt;
 
 /// An answer, read to its end.
@@ -54,6 +55,7 @@ pub struct Client {
     pub app: Router,
     pub storage: Arc<dyn Storage>,
     pub audit: Audit,
+    pub uploads: Uploads,
 }
 
 pub struct Setup {
@@ -62,32 +64,51 @@ pub struct Setup {
     pub policy: SourcePolicy,
     pub anonymous_pull: bool,
     pub options: Options,
+    pub operator_managed: bool,
+    pub pace: Pace,
 }
 
 impl Setup {
     pub fn on(storage: Arc<dyn Storage>) -> Self {
         let policy = SourcePolicy { ranges: vec!["127.0.0.1/32".parse().unwrap()], ..SourcePolicy::default() };
-        Self { storage, auth: Auth::None, policy, anonymous_pull: true, options: Options::default() }
+        Self {
+            storage,
+            auth: Auth::None,
+            policy,
+            anonymous_pull: true,
+            operator_managed: false,
+            pace: Pace::default(),
+            options: Options::default(),
+        }
     }
 
     pub async fn start(self) -> Result<Client, server::catalogue::SweepError> {
         // The second and later ones find it installed.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let catalogue = Catalogue::with(Arc::clone(&self.storage), self.options);
-        let restored = catalogue.restore().await?;
         let (audit, metrics) = (Audit::keeping(), Metrics::default());
+        let uploads = Uploads::new(catalogue.clone(), Limits::default(), self.pace, audit.clone(), metrics.clone());
+        uploads.hold_known().await.unwrap();
+        let restored = catalogue.restore().await?;
         let ingest = Ingest { catalogue: catalogue.clone(), policy: Arc::new(self.policy), limits: Limits::default() };
-        let settings = Settings { scheme: "https", public_host: None, anonymous_pull: self.anonymous_pull };
+        let settings = Settings {
+            scheme: "https",
+            public_host: None,
+            anonymous_pull: self.anonymous_pull,
+            operator_managed: self.operator_managed,
+        };
         let server = Server {
             settings: Arc::new(settings),
             declarations: Declarations::restore(ingest, restored, audit.clone(), metrics.clone()),
+            uploads: uploads.clone(),
+            readers: Readers::default(),
             catalogue,
             auth: Arc::new(self.auth),
             audit: audit.clone(),
             metrics,
             usage: Usage::default(),
         };
-        Ok(Client { app: app(server), storage: self.storage, audit })
+        Ok(Client { app: app(server), storage: self.storage, audit, uploads })
     }
 }
 
