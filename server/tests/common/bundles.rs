@@ -33,6 +33,18 @@ impl Package {
         Self { metadata, files: BTreeMap::new(), images: BTreeMap::new(), blobs: BTreeMap::new() }
     }
 
+    /// A package with this metadata.
+    pub fn of(metadata: Value) -> Self {
+        Self { metadata, files: BTreeMap::new(), images: BTreeMap::new(), blobs: BTreeMap::new() }
+    }
+
+    /// Adds a file; returns its entry, for the metadata to name it.
+    pub fn entry(&mut self, name: &str, content: &[u8]) -> String {
+        let path = format!("resources/{}/{name}", Digest::sha256(content).hex());
+        self.files.insert(path.clone(), content.to_vec());
+        path
+    }
+
     /// Adds a file as `resource.assets.uris.<alias>`.
     pub fn file(mut self, alias: &str, name: &str, content: &[u8]) -> Self {
         let path = format!("resources/{}/{name}", Digest::sha256(content).hex());
