@@ -27,9 +27,9 @@ use crate::declarations::Declarations;
 use crate::http::{Readers, Server, Settings, Usage, app};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
+use crate::storage::Storage;
 use crate::storage::file::{FileStorage, OpenError};
 use crate::storage::memory::MemoryStorage;
-use crate::storage::{Storage, StorageError};
 use crate::tls::{Certificate, TlsError, watch};
 use crate::uploads::{Pace, Uploads};
 
@@ -50,12 +50,6 @@ pub enum StartError {
     Restore {
         /// Why.
         source: SweepError,
-    },
-    /// The store can't be read.
-    #[snafu(display("the store can't be read: {source}"))]
-    Read {
-        /// Why.
-        source: StorageError,
     },
     /// The certificate can't be used.
     #[snafu(display("{source}"), context(false))]
@@ -140,7 +134,6 @@ async fn assemble(config: Config, tls: bool, metrics: Metrics) -> Result<Server,
     let catalogue = Catalogue::with(open(config.storage).await?, config.catalogue);
     let audit = Audit::new();
     let uploads = Uploads::new(catalogue.clone(), config.limits, Pace::default(), audit.clone(), metrics.clone());
-    uploads.hold_known().await.context(ReadSnafu)?;
     let restored = catalogue.restore().await.context(RestoreSnafu)?;
     let ingest = Ingest { catalogue: catalogue.clone(), policy: Arc::new(config.sources), limits: config.limits };
     let settings = Settings {
