@@ -149,8 +149,6 @@ async fn assemble(config: Config, tls: bool, health: StorageHealth, metrics: Met
     let catalogue = Catalogue::with(store::open(config.storage, health).await?, config.catalogue);
     let audit = Audit::new();
     let uploads = Uploads::new(catalogue.clone(), config.limits, Pace::default(), audit.clone(), metrics.clone());
-    catalogue.protect(Arc::new(uploads.clone()));
-    uploads.hold_known().await.context(ReadSnafu)?;
     let restored = catalogue.restore().await.context(RestoreSnafu)?;
     let ingest = Ingest { catalogue: catalogue.clone(), policy: Arc::new(config.sources), limits: config.limits };
     let settings = Settings {
