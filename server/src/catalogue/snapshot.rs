@@ -3,7 +3,7 @@
 //! Memory holds some 600 bytes for a package, never its metadata or its images; who needs those reads the entry. A look at
 //! the store is one listing: an entry is read when its state is another one than before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,29 @@ pub struct Snapshot {
     pub packages: Vec<Arc<Listed>>,
     /// How many entries there are besides that can't be read.
     pub unreadable: usize,
+}
+
+impl Snapshot {
+    /// What a declaration has in the catalogue, its latest publication.
+    #[must_use]
+    pub fn declared(&self, id: &str) -> Option<&Arc<Listed>> {
+        self.packages.iter().filter(|package| package.declaration.id == id).max_by_key(|package| package.rank())
+    }
+
+    /// The latest publication of every declaration.
+    pub(super) fn latest(&self) -> impl Iterator<Item = &Listed> {
+        let mut packages: Vec<_> = self.packages.iter().map(AsRef::as_ref).collect();
+        packages.sort_by_key(|package: &&Listed| package.rank());
+        let by_id: HashMap<&str, &Listed> =
+            packages.into_iter().map(|package| (package.declaration.id.as_str(), package)).collect();
+        by_id.into_values()
+    }
+
+    /// Whether a declaration has more than one publication.
+    pub(super) fn has_superseded(&self) -> bool {
+        let ids: HashSet<&str> = self.packages.iter().map(|package| package.declaration.id.as_str()).collect();
+        ids.len() < self.packages.len()
+    }
 }
 
 /// What is small of a package.
@@ -62,6 +85,11 @@ pub struct Listed {
 }
 
 impl Listed {
+    /// Orders publications. Two clocks may give two of them one order; then the key decides, everywhere alike.
+    fn rank(&self) -> (u64, &Key) {
+        (self.order, &self.key)
+    }
+
     fn new(key: Key, state: Version, entry: &Entry) -> Self {
         Self {
             key,

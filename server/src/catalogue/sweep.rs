@@ -118,14 +118,16 @@ impl Catalogue {
     }
 
     pub(super) async fn sweep_in_turn(&self, turn: &mut Turn) -> Result<(), SweepError> {
+        let released = if self.storage().is_shared() { HashSet::new() } else { self.pins().released() };
+        let left = turn.unknown_gone || !turn.gone.is_empty() || !released.is_empty();
+        // All entries are read for a sweep, so not for nothing.
+        if !left && !self.look(Freshness::Now).await?.has_superseded() {
+            return Ok(());
+        }
         let known = self.known().await?;
         turn.gone.extend(known.superseded.iter().cloned());
         if turn.unknown_gone && !self.storage().is_shared() {
             return self.tidy(turn, known, Compare::Size).await.map(drop);
-        }
-        let released = if self.storage().is_shared() { HashSet::new() } else { self.pins().released() };
-        if turn.gone.is_empty() && released.is_empty() {
-            return Ok(());
         }
         let mut places: HashSet<Place> = turn.gone.iter().flat_map(Roots::links_and_tags).collect();
         let part = if self.storage().is_shared() {
@@ -142,6 +144,7 @@ impl Catalogue {
         let reach = Reach { at_once: AtOnce::Only(places), settled, grace: None, began: known.began, dry_run: false };
         self.walk(&known, reach, Compare::Size, &part).await?;
         turn.gone.clear();
+        turn.unknown_gone = false;
         if known.complete {
             self.pins().forget_released(&released);
         }
@@ -167,15 +170,7 @@ impl Catalogue {
             }
         }
         let snapshot = self.look(Freshness::Now).await?;
-        let mut restored: Vec<Restored> = Vec::new();
-        let mut packages: Vec<_> = snapshot.packages.iter().collect();
-        packages.sort_by_key(|package| (std::cmp::Reverse(package.order), &package.key));
-        for package in packages {
-            if restored.iter().all(|known| known.id != package.declaration.id) {
-                restored.push(Restored::from(package.as_ref()));
-            }
-        }
-        Ok(restored)
+        Ok(snapshot.latest().map(Restored::from).collect())
     }
 
     /// Removes everything that nobody needs and nothing pins, and says which declarations have a package that lacks nothing.

@@ -17,8 +17,7 @@ impl Catalogue {
     /// A listing that fails.
     pub async fn declared(&self, id: &str) -> Result<Option<Restored>, StorageError> {
         let snapshot = self.look(Freshness::Now).await?;
-        let own = snapshot.packages.iter().filter(|package| package.declaration.id == id);
-        Ok(own.max_by_key(|package| package.order).map(|package| Restored::from(package.as_ref())))
+        Ok(snapshot.declared(id).map(|package| Restored::from(package.as_ref())))
     }
 
     /// Removes everything that a declaration has in the catalogue, and what nobody else needs of it from the store.

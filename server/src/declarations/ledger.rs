@@ -237,19 +237,35 @@ impl Lease {
     pub(super) async fn say(&mut self, what: Declaration) -> Result<bool, StorageError> {
         let Declaration { state, reason, message, progress, .. } = what;
         self.record = Record { state, reason, message, progress, beat: self.record.beat + 1, ..self.record.clone() };
-        let condition = Condition::Unchanged(self.version.clone());
-        match self.ledger.storage.put(&keys::declaration(&self.id), self.bytes()?, condition).await {
-            Ok(version) => {
-                self.version = version;
-                Ok(true)
+        for _ in 0..ATTEMPTS {
+            let condition = Condition::Unchanged(self.version.clone());
+            match self.ledger.storage.put(&keys::declaration(&self.id), self.bytes()?, condition).await {
+                Ok(version) => {
+                    self.version = version;
+                    return Ok(true);
+                }
+                Err(StorageError::ConditionFailed { .. } | StorageError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
             }
-            Err(StorageError::ConditionFailed { .. } | StorageError::NotFound { .. }) => {
-                let seen = self.ledger.read(&self.id).await?;
-                let own = seen.filter(|seen| seen.record.as_ref() == Some(&self.record));
-                Ok(own.map(|seen| self.version = seen.version).is_some())
+            match self.own().await? {
+                None => return Ok(false),
+                // The answer to this write was lost.
+                Some(there) if there == self.record => return Ok(true),
+                // That to an earlier one was, or nobody waited for it.
+                Some(_) => {}
             }
-            Err(error) => Err(error),
         }
+        Err(StorageError::ConditionFailed { key: keys::declaration(&self.id).to_string() })
+    }
+
+    /// What is in the store if it is still this work's, and its state from now on.
+    async fn own(&mut self) -> Result<Option<Record>, StorageError> {
+        let Some(seen) = self.ledger.read(&self.id).await? else { return Ok(None) };
+        let own = seen.record.filter(|there| there.nonce == self.record.nonce);
+        if own.is_some() {
+            self.version = seen.version;
+        }
+        Ok(own)
     }
 
     /// What is said of the declaration by whoever has taken it over.
@@ -258,9 +274,14 @@ impl Lease {
     }
 
     /// Removes the record, unless somebody else has taken it over.
-    pub(super) async fn end(self) -> Result<(), StorageError> {
+    pub(super) async fn end(mut self) -> Result<(), StorageError> {
         let key = keys::declaration(&self.id);
-        self.ledger.storage.delete_unchanged(&key, &self.version).await.map(drop)
+        while !self.ledger.storage.delete_unchanged(&key, &self.version).await? {
+            if self.own().await?.is_none() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

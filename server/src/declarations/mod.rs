@@ -197,8 +197,14 @@ impl Declarations {
 
     /// Adds what the declaration has in the catalogue.
     async fn describe(&self, id: &str, declaration: Declaration) -> Result<Declaration, StorageError> {
-        let package = match self.catalogue().declared(id).await? {
-            Some(found) => self.published(id, &found.entry).await,
+        let snapshot = self.catalogue().snapshot().await?;
+        let mut entry = snapshot.declared(id).map(|package| package.key.clone());
+        if entry.is_none() && declaration.state == State::Added {
+            // Added by another instance a moment ago.
+            entry = self.catalogue().declared(id).await?.map(|found| found.entry);
+        }
+        let package = match entry {
+            Some(entry) => self.published(id, &entry).await,
             None => None,
         };
         Ok(Declaration { package, ..declaration })
@@ -221,6 +227,9 @@ impl Declarations {
     /// A store that fails when it is asked for a declaration that memory doesn't know.
     pub async fn delete(&self, id: &str) -> Result<Option<Declaration>, StorageError> {
         let _one = self.inner.asking.lock().await;
+        if self.slots().get(id).is_some_and(Slot::is_leaving) {
+            return self.view(id).await;
+        }
         let mut lease = None;
         if let Some(ledger) = &self.inner.ledger {
             let Ok(name) = id.parse::<DeclarationId>() else { return Ok(None) };

@@ -176,6 +176,12 @@ impl Slot {
         matches!(self.phase, Phase::Running | Phase::Removing { stuck: None })
     }
 
+    /// Whether this process is taking it out.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Removing { stuck: None })
+    }
+
     /// Whether this process is taking just this in.
     #[must_use]
     pub fn is_taking_in(&self, wanted: &Wanted) -> bool {

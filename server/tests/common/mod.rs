@@ -216,6 +216,13 @@ pub async fn keys(storage: &dyn Storage) -> Vec<String> {
     keys
 }
 
+/// A small object as text.
+pub async fn text(storage: &dyn Storage, key: &server::storage::Key) -> String {
+    let reading = storage.read(key, server::storage::ByteRange::Whole).await.unwrap();
+    let chunks: Vec<Bytes> = futures::TryStreamExt::try_collect(reading.body).await.unwrap();
+    String::from_utf8(chunks.concat()).unwrap()
+}
+
 /// A declaration of an address, without a digest.
 pub fn spec(url: &str) -> DeclarationSpec {
     let url = UrlSource { url: url.to_owned(), sha256: None, credentials: None, ca_bundle: None };
