@@ -58,6 +58,8 @@ on_every_store! {
     what_is_pushed_stays_when_the_package_goes_that_has_it_too
     a_manifest_of_a_package_stays_for_the_index_that_was_pushed_with_it
     a_withdrawn_package_goes_from_the_catalogue_at_once_and_from_the_store_later
+    what_was_touched_lately_of_a_withdrawn_package_goes_with_a_later_sweep
+    a_package_that_lacks_a_blob_is_known_until_it_is_published_again
     what_is_in_flight_stays
     a_claim_without_a_package_goes_and_another_keeps_its_number
     collectors_at_work_take_nothing_that_publications_and_pushes_count_on
@@ -223,6 +225,12 @@ async fn what_is_made_new_stays_for_another_grace_period(store: Store) {
 }
 
 async fn a_dry_run_counts_and_removes_nothing(store: Store) {
+    // Replaced by a later publication of the same declaration: it counts, and stays.
+    let first = catalogue(&store);
+    let entry = publish(&first, "redis", "1", "layer").await.unwrap();
+    let declaration = entry.declaration.clone();
+    let intent = Intent { number: Number::From(1), source: PackageSource::Url, declaration };
+    first.publish(bundle("redis", "2", "layer"), intent, &CancellationToken::new()).await.unwrap();
     let options = Options { grace_period: GRACE, dry_run: true, ..Options::default() };
     let catalogue = Catalogue::with(Arc::clone(&store), options);
     blob(&store, b"needless").await;
@@ -231,7 +239,8 @@ async fn a_dry_run_counts_and_removes_nothing(store: Store) {
     let before = all_keys(store.as_ref()).await;
     for _ in 0..2 {
         let removed = catalogue.collect().await.unwrap();
-        assert_eq!((removed.blobs, removed.bytes, removed.small), (1, 8, 1));
+        // With the claim of the number that was replaced.
+        assert_eq!((removed.blobs, removed.bytes, removed.small), (1, 8, 2));
     }
     assert_eq!(all_keys(store.as_ref()).await, before);
 }
@@ -320,6 +329,29 @@ async fn a_withdrawn_package_goes_from_the_catalogue_at_once_and_from_the_store_
     assert!(left.iter().all(|key| key.starts_with("blobs/")) && left.len() == 2, "{left:?}");
     collect_later(&one).await;
     assert!(all_keys(store.as_ref()).await.is_empty());
+}
+
+async fn what_was_touched_lately_of_a_withdrawn_package_goes_with_a_later_sweep(store: Store) {
+    let catalogue = catalogue(&store);
+    let (there, link) = (tag("5"), manifest_link(&Digest::sha256(&image("layer").0)));
+    publish(&catalogue, "redis", "1", "layer").await.unwrap();
+    withdraw(&catalogue, "redis", "1").await;
+    assert!(catalogue.snapshot().await.unwrap().packages.is_empty());
+    tokio::time::sleep(GRACE * 2).await;
+    catalogue.sweep().await.unwrap();
+    assert!(!has(&store, &there).await && !has(&store, &link).await);
+}
+
+async fn a_package_that_lacks_a_blob_is_known_until_it_is_published_again(store: Store) {
+    let catalogue = catalogue(&store);
+    let entry = publish(&catalogue, "redis", "1", "layer").await.unwrap();
+    let key = entry.roots().unwrap().entry;
+    store.delete(&keys::blob(&Digest::sha256(b"layer"))).await.unwrap();
+    catalogue.collect().await.unwrap();
+    assert!(catalogue.is_lacking(&key));
+    assert_eq!(publish(&catalogue, "redis", "1", "layer").await.unwrap(), entry);
+    assert!(!catalogue.is_lacking(&key));
+    whole(&store, &entry).await;
 }
 
 struct Underway(Digest);

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use futures::future::join;
+use futures::future::join3;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use super::sweep::SETTLED;
 use super::{Catalogue, Removed, SweepError};
 use crate::metrics::Metrics;
 
@@ -16,7 +17,7 @@ const RENEWALS: u32 = 4;
 
 /// Collects for ever. Several instances on one store need no agreement: whatever one removes, the others find removed.
 pub async fn run(catalogue: Catalogue, interval: Duration, metrics: Metrics) {
-    join(collect(&catalogue, interval, &metrics), renew(&catalogue)).await;
+    join3(collect(&catalogue, interval, &metrics), renew(&catalogue), sweep(&catalogue)).await;
 }
 
 async fn collect(catalogue: &Catalogue, interval: Duration, metrics: &Metrics) {
@@ -54,6 +55,16 @@ async fn renew(catalogue: &Catalogue) {
         sleep(catalogue.options().grace_period / RENEWALS).await;
         if let Err(error) = catalogue.renew_pinned().await {
             tracing::warn!(%error, "what is on its way into the store could not be made new");
+        }
+    }
+}
+
+/// Removes what had to wait when a package was withdrawn, because others may just have taken it up.
+async fn sweep(catalogue: &Catalogue) {
+    while catalogue.storage().is_shared() {
+        sleep(SETTLED).await;
+        if let Err(error) = catalogue.sweep().await {
+            tracing::warn!(%error, "what withdrawn packages left is still in the store");
         }
     }
 }

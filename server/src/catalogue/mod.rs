@@ -63,6 +63,8 @@ struct Inner {
     in_flight: RwLock<Vec<Arc<dyn InFlight>>>,
     pins: Pins,
     view: View,
+    /// Entries of packages that lack a blob, as the last collection found them.
+    lacking: RwLock<HashSet<Key>>,
     /// One publication, withdrawal or sweep at a time.
     turn: Mutex<Turn>,
 }
@@ -134,6 +136,7 @@ impl Catalogue {
             in_flight: RwLock::default(),
             pins: Pins::default(),
             view: View::default(),
+            lacking: RwLock::default(),
             turn: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -148,6 +151,21 @@ impl Catalogue {
     /// From now on no sweep removes what this names. To be called before [`Catalogue::restore`].
     pub fn protect(&self, in_flight: Arc<dyn InFlight>) {
         self.inner.in_flight.write().unwrap_or_else(PoisonError::into_inner).push(in_flight);
+    }
+
+    /// Whether the package of an entry lacks a blob, as far as it is known.
+    #[must_use]
+    pub fn is_lacking(&self, entry: &Key) -> bool {
+        self.inner.lacking.read().unwrap_or_else(PoisonError::into_inner).contains(entry)
+    }
+
+    fn note_lacking(&self, entries: HashSet<Key>) {
+        *self.inner.lacking.write().unwrap_or_else(PoisonError::into_inner) = entries;
+    }
+
+    /// A package that is published has everything.
+    fn note_whole(&self, entry: &Key) {
+        self.inner.lacking.write().unwrap_or_else(PoisonError::into_inner).remove(entry);
     }
 
     fn in_flight(&self) -> Vec<Arc<dyn InFlight>> {

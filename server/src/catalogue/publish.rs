@@ -177,6 +177,7 @@ impl Catalogue {
             if same && numbered && !self.has_later(there).await? {
                 self.renew_blobs(&there.roots()?).await?;
                 self.write_links(&there.roots()?).await?;
+                self.note_whole(&keys::entry(&code));
                 *entry = there.clone();
                 return Ok(());
             }
@@ -198,6 +199,7 @@ impl Catalogue {
         let condition = there.as_ref().map_or(Condition::Absent, |(_, version)| Condition::Unchanged(version.clone()));
         let state = self.storage().put(&roots.entry, bytes, condition).await?;
         self.note_written(&roots.entry, state, entry).await;
+        self.note_whole(&roots.entry);
         turn.gone.pop();
         turn.gone.extend(there.map(|(there, _)| there.roots()).transpose()?);
         turn.order = entry.order;

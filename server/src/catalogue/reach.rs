@@ -35,11 +35,15 @@ impl Reach {
     pub(super) fn covers(&self, place: &Place, age: Option<Duration>) -> bool {
         let walked = self.began.elapsed();
         let older = |than: Duration| age.is_some_and(|age| age >= than.saturating_add(walked));
-        let at_once = match &self.at_once {
+        self.wants(place) && (self.settled.is_zero() || older(self.settled)) || self.is_old(age)
+    }
+
+    /// Whether this goes at once, unless it was touched too lately.
+    pub(super) fn wants(&self, place: &Place) -> bool {
+        match &self.at_once {
             AtOnce::Everything => true,
             AtOnce::Only(places) => places.contains(place),
-        };
-        at_once && (self.settled.is_zero() || older(self.settled)) || self.is_old(age)
+        }
     }
 
     /// Whether this has outlived the grace period.
@@ -88,6 +92,7 @@ mod tests {
         assert!(!reach.covers(&place("gone"), Some(Duration::ZERO)));
         assert!(!reach.covers(&place("gone"), None));
         assert!(reach.covers(&place("gone"), Some(HOUR / 30)));
+        assert!(reach.wants(&place("gone")) && !reach.wants(&place("x")));
     }
 
     #[test]

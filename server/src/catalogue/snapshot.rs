@@ -1,7 +1,7 @@
 //! The catalogue in memory: what is small of every package, and a number that grows with each change.
 //!
-//! Memory holds some 600 bytes for a package, never its metadata or its images; who needs those reads the entry. A look at
-//! the store is one listing: an entry is read when its state is another one than before.
+//! Memory holds about a kilobyte for a package (5,000 packages: under 10 MB), never its metadata or its images; who needs
+//! those reads the entry. A look at the store is one listing: an entry is read when its state is another one than before.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

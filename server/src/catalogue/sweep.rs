@@ -4,7 +4,7 @@
 //! leaves goes at once. Where others work on it too, nobody knows what they count on: bytes go when they are old, and
 //! whoever counts on something makes it new first ([`Catalogue::rely_on`]).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -103,7 +103,13 @@ struct Known {
     /// Every package with the blobs that it needs.
     found: Vec<(Restored, Vec<Digest>)>,
     /// Entries that a later publication replaced.
-    superseded: Vec<Roots>,
+    superseded: Vec<(Roots, Version)>,
+}
+
+impl Known {
+    fn superseded(&self) -> impl Iterator<Item = Roots> {
+        self.superseded.iter().map(|(roots, _)| roots.clone())
+    }
 }
 
 impl Catalogue {
@@ -125,7 +131,7 @@ impl Catalogue {
             return Ok(());
         }
         let known = self.known().await?;
-        turn.gone.extend(known.superseded.iter().cloned());
+        turn.gone.extend(known.superseded());
         if turn.unknown_gone && !self.storage().is_shared() {
             return self.tidy(turn, known, Compare::Size).await.map(drop);
         }
@@ -142,8 +148,11 @@ impl Catalogue {
         let settled =
             if self.storage().is_shared() { SETTLED.min(self.options().grace_period) } else { Duration::ZERO };
         let reach = Reach { at_once: AtOnce::Only(places), settled, grace: None, began: known.began, dry_run: false };
-        self.walk(&known, reach, Compare::Size, &part).await?;
-        turn.gone.clear();
+        let waits = self.walk(&known, reach, Compare::Size, &part).await?.waits;
+        // What waits goes with a later sweep.
+        if !waits {
+            turn.gone.clear();
+        }
         turn.unknown_gone = false;
         if known.complete {
             self.pins().forget_released(&released);
@@ -175,7 +184,7 @@ impl Catalogue {
 
     /// Removes everything that nobody needs and nothing pins, and says which declarations have a package that lacks nothing.
     async fn tidy(&self, turn: &mut Turn, known: Known, compare: Compare) -> Result<Vec<Restored>, SweepError> {
-        turn.gone.extend(known.superseded.iter().cloned());
+        turn.gone.extend(known.superseded());
         let at_once = if known.complete {
             AtOnce::Everything
         } else {
@@ -197,33 +206,38 @@ impl Catalogue {
     /// # Errors
     /// A store that fails: what was not removed goes with a later collection.
     pub async fn collect(&self) -> Result<Removed, SweepError> {
-        let known = self.known().await?;
+        let dry_run = self.options().dry_run;
+        let known = if dry_run { self.known_unchanged().await? } else { self.known().await? };
         let grace = known.complete.then_some(self.options().grace_period);
         let at_once = AtOnce::Only(HashSet::new());
-        let dry_run = self.options().dry_run;
         let reach = Reach { at_once, settled: Duration::ZERO, grace, began: known.began, dry_run };
         let walk = self.walk(&known, reach, Compare::Size, &Part::All).await?;
-        lacking(&known.found, &walk);
+        self.note_lacking(lacking(&known.found, &walk));
         Ok(walk.removed)
     }
 
     /// Reads what is needed, and removes entries that a later publication of their declaration replaced.
     async fn known(&self) -> Result<Known, SweepError> {
+        let known = self.known_unchanged().await?;
+        for (roots, state) in &known.superseded {
+            if self.storage().delete_unchanged(&roots.entry, state).await? {
+                self.note_removed(&roots.entry).await;
+            }
+        }
+        Ok(known)
+    }
+
+    async fn known_unchanged(&self) -> Result<Known, SweepError> {
         let Survey { began, packages, complete } = self.survey().await?;
-        let states: Vec<(Key, Version)> =
+        let mut states: HashMap<Key, Version> =
             packages.iter().map(|(roots, state)| (roots.entry.clone(), state.clone())).collect();
         let mut found: Vec<_> = packages.iter().map(|(roots, _)| (Restored::of(roots), roots.blobs.clone())).collect();
         let mut needs = Needs::of(packages.into_iter().map(|(roots, _)| roots).collect());
-        let superseded = std::mem::take(&mut needs.superseded);
-        for roots in &superseded {
-            found.retain(|(restored, _)| restored.entry != roots.entry);
-            let state = states.iter().find(|(key, _)| *key == roots.entry);
-            if let Some((key, state)) = state
-                && self.storage().delete_unchanged(key, state).await?
-            {
-                self.note_removed(key).await;
-            }
-        }
+        let superseded: Vec<_> = std::mem::take(&mut needs.superseded)
+            .into_iter()
+            .filter_map(|roots| states.remove(&roots.entry).map(|state| (roots, state)))
+            .collect();
+        found.retain(|(restored, _)| states.contains_key(&restored.entry));
         for in_flight in self.in_flight() {
             needs.keep(in_flight.roots().await?);
         }
@@ -303,7 +317,7 @@ fn lacking(found: &[(Restored, Vec<Digest>)], walk: &Walk<'_>) -> HashSet<Key> {
     for (restored, blobs) in found {
         let missing = blobs.iter().find(|digest| !walk.seen.contains(&Place::Blob((*digest).clone())));
         if let Some(digest) = missing {
-            tracing::error!(entry = %restored.entry, %digest, "a package lacks a blob; declare it again to fetch it again");
+            tracing::error!(entry = %restored.entry, %digest, "a package lacks a blob; declared again, it is fetched again");
             lacking.insert(restored.entry.clone());
         }
     }

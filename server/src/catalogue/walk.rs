@@ -55,6 +55,8 @@ pub(super) struct Walk<'a> {
     linked: HashSet<Digest>,
     /// What was removed.
     pub(super) removed: Removed,
+    /// Whether something that goes at once was touched too lately for that.
+    pub(super) waits: bool,
 }
 
 /// How far a listing is.
@@ -75,7 +77,7 @@ struct Listed {
 impl<'a> Walk<'a> {
     pub(super) fn new(catalogue: &'a Catalogue, needs: &'a Needs, reach: Reach, compare: Compare) -> Self {
         let (seen, linked) = (HashSet::new(), HashSet::new());
-        Self { catalogue, needs, reach, compare, seen, linked, removed: Removed::default() }
+        Self { catalogue, needs, reach, compare, seen, linked, removed: Removed::default(), waits: false }
     }
 
     /// Walks through repositories: all, or those under a prefix.
@@ -308,6 +310,7 @@ impl<'a> Walk<'a> {
     /// Removes something small as far as the walk reaches; false if it stays.
     async fn remove(&mut self, place: &Place, state: &Version, age: Option<Duration>) -> Result<bool, StorageError> {
         if !self.reach.covers(place, age) {
+            self.waits |= self.reach.wants(place);
             return Ok(false);
         }
         self.remove_now(place, state).await

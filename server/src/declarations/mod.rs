@@ -9,7 +9,7 @@ mod work;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use api::{Declaration, DeclarationSpec, PublishedPackage, State};
+use api::{Declaration, DeclarationSpec, FailureReason, PublishedPackage, State};
 use snafu::{Snafu, ensure};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -152,7 +152,8 @@ impl Declarations {
 
     /// Takes over what the catalogue says of a declaration's package.
     async fn learn(&self, id: &str) -> Result<(), StorageError> {
-        let placed = self.catalogue().declared(id).await?.map(Placed::from);
+        let found = self.catalogue().declared(id).await?;
+        let placed = found.filter(|found| !self.catalogue().is_lacking(&found.entry)).map(Placed::from);
         let mut slots = self.slots();
         match slots.get_mut(id) {
             Some(slot) => slot.learn(placed),
@@ -177,6 +178,7 @@ impl Declarations {
         let Some((mut declaration, placed)) = found else { return Ok(None) };
         if let Some(placed) = placed {
             declaration.package = self.published(id, &placed.entry).await;
+            self.say_what_lacks(&placed.entry, &mut declaration);
         }
         Ok(Some(declaration))
     }
@@ -196,18 +198,29 @@ impl Declarations {
     }
 
     /// Adds what the declaration has in the catalogue.
-    async fn describe(&self, id: &str, declaration: Declaration) -> Result<Declaration, StorageError> {
+    async fn describe(&self, id: &str, mut declaration: Declaration) -> Result<Declaration, StorageError> {
         let snapshot = self.catalogue().snapshot().await?;
         let mut entry = snapshot.declared(id).map(|package| package.key.clone());
         if entry.is_none() && declaration.state == State::Added {
             // Added by another instance a moment ago.
             entry = self.catalogue().declared(id).await?.map(|found| found.entry);
         }
-        let package = match entry {
-            Some(entry) => self.published(id, &entry).await,
-            None => None,
-        };
-        Ok(Declaration { package, ..declaration })
+        declaration.package = None;
+        if let Some(entry) = entry {
+            declaration.package = self.published(id, &entry).await;
+            self.say_what_lacks(&entry, &mut declaration);
+        }
+        Ok(declaration)
+    }
+
+    /// A package that lacks a blob isn't there whole: declared again, it is taken in again.
+    fn say_what_lacks(&self, entry: &Key, declaration: &mut Declaration) {
+        if declaration.state == State::Added && self.catalogue().is_lacking(entry) {
+            declaration.state = State::Failed;
+            declaration.reason = Some(FailureReason::FetchFailed);
+            declaration.message =
+                Some("a part of the package is missing in the store; it is taken in again".to_owned());
+        }
     }
 
     async fn published(&self, id: &str, entry: &Key) -> Option<PublishedPackage> {
@@ -266,14 +279,14 @@ impl Declarations {
     async fn notice_loss(&self, id: &str) {
         let placed = self.slots().get(id).and_then(|slot| slot.placed.clone());
         let Some(placed) = placed else { return };
-        match self.catalogue().read(&placed.entry).await {
-            Err(error) if error.is_gone() || error.is_damage() => {
-                tracing::error!(declaration.id = id, %error, "a published package was lost; it is taken in again");
-                if let Some(slot) = self.slots().get_mut(id) {
-                    slot.lost(&placed);
-                }
-            }
-            _ => {}
+        let lost = match self.catalogue().read(&placed.entry).await {
+            Err(error) if error.is_gone() || error.is_damage() => error.to_string(),
+            _ if self.catalogue().is_lacking(&placed.entry) => "it lacks a blob".to_owned(),
+            _ => return,
+        };
+        tracing::error!(declaration.id = id, reason = lost, "a published package was lost; it is taken in again");
+        if let Some(slot) = self.slots().get_mut(id) {
+            slot.lost(&placed);
         }
     }
 }
