@@ -1,4 +1,4 @@
-//! What only a store in a bucket does: several instances and registries on it, few calls, what crashes leave, how it is reached.
+//! What only a store in a bucket does: several instances and registries on it, what crashes leave, how it is reached.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod common;
@@ -10,48 +10,15 @@ use bytes::Bytes;
 use common::Setup;
 use common::s3_proxy::{Call, Fault, Proxy};
 use common::s3_server::{BUCKET, Kind, S3Server};
-use futures::TryStreamExt;
+use common::s3_store::{LARGE, behind, content, open, read, through_a_proxy, write};
 use http::Method;
 use server::digest::{Algorithm, Digest};
 use server::storage::health::{StorageHealth, Trouble};
 use server::storage::s3::{Cleared, OpenError, S3Config, S3Storage};
-use server::storage::{ByteRange, Condition, Key, Listing, SessionId, Storage, keys};
+use server::storage::{ByteRange, Condition, Listing, SessionId, Storage, keys};
 use tokio_rustls::TlsAcceptor;
 
 const KINDS: [Kind; 2] = [Kind::Minio, Kind::Versitygw];
-
-async fn open(config: S3Config) -> S3Storage {
-    S3Storage::open(config, StorageHealth::default()).await.unwrap()
-}
-
-/// A store that is reached through a proxy, and the proxy.
-async fn through_a_proxy(server: &S3Server) -> (S3Storage, Proxy) {
-    let proxy = Proxy::start(server.address, None).await;
-    let path = format!("tests/{}", uuid::Uuid::new_v4());
-    let store = open(server.config_at(proxy.address, &path)).await;
-    proxy.calls();
-    (store, proxy)
-}
-
-fn content(size: usize) -> Vec<u8> {
-    (0..size).map(|n| u8::try_from(n % 251).unwrap()).collect()
-}
-
-async fn write(store: &S3Storage, content: &[u8]) -> Key {
-    let mut writer = store.write_blob(Algorithm::Sha256).await.unwrap();
-    for chunk in content.chunks(1 << 20) {
-        writer.write(Bytes::copy_from_slice(chunk)).await.unwrap();
-    }
-    let finished = writer.finish().await.unwrap();
-    let key = keys::blob(finished.digest());
-    finished.commit().await.unwrap();
-    key
-}
-
-async fn read(store: &S3Storage, key: &Key, range: ByteRange) -> Vec<u8> {
-    let chunks: Vec<Bytes> = store.read(key, range).await.unwrap().body.try_collect().await.unwrap();
-    chunks.concat()
-}
 
 async fn names(store: &S3Storage) -> Vec<String> {
     let page = store.list(Listing { prefix: "", folders: false, after: None, limit: 100 }).await.unwrap();
@@ -88,7 +55,7 @@ async fn two_registries_in_one_bucket_are_kept_apart_by_their_paths() {
         }
         let mut keys = Vec::new();
         for (n, store) in stores.iter().enumerate() {
-            keys.push(write(store, format!("of {n}").as_bytes()).await);
+            keys.push(write(store, format!("of {n}").as_bytes()).await.unwrap());
         }
         for (n, store) in stores.iter().enumerate() {
             assert_eq!(names(store).await, [keys[n].to_string()], "{kind:?}");
@@ -97,63 +64,8 @@ async fn two_registries_in_one_bucket_are_kept_apart_by_their_paths() {
             assert_eq!(store.content_bytes().await.unwrap(), 4, "{kind:?}");
         }
         stores[0].delete(&keys[0]).await.unwrap();
-        assert_eq!(read(&stores[1], &keys[1], ByteRange::Whole).await, b"of 1");
-        assert_eq!(read(&stores[2], &keys[2], ByteRange::Whole).await, b"of 2");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_warm_pull_of_a_blob_is_one_call() {
-    for kind in KINDS {
-        let Some(server) = kind.server().await else { continue };
-        let (store, proxy) = through_a_proxy(server).await;
-        let bytes = content(3_000_000);
-        let key = write(&store, &bytes).await;
-        proxy.calls();
-        assert_eq!(read(&store, &key, ByteRange::Whole).await, bytes);
-        assert_eq!(read(&store, &key, ByteRange::Between(10, 19)).await, bytes[10..20]);
-        let calls = proxy.calls();
-        assert!(calls.len() == 2 && calls.iter().all(|call| call.method == Method::GET), "{calls:?}");
-        // A range that lies outside needs none.
-        assert!(store.read(&key, ByteRange::From(3_000_000)).await.is_err());
-        assert!(proxy.calls().is_empty());
-    }
-}
-
-/// Calls but for those that carry a part.
-fn without_parts(calls: &[Call]) -> Vec<String> {
-    let named = |call: &Call| format!("{} {}?{}", call.method, call.path, call.query);
-    calls.iter().filter(|call| !call.is_part()).map(named).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_push_takes_at_most_six_calls_beside_its_parts() {
-    for kind in KINDS {
-        let Some(server) = kind.server().await else { continue };
-        let (store, proxy) = through_a_proxy(server).await;
-        let (small, large) = (content(100), content(9_000_000));
-        for (bytes, first, again) in [(&small, 2, 6), (&large, 4, 6)] {
-            for most in [first, again] {
-                write(&store, bytes).await;
-                // What isn't needed is removed in the background.
-                tokio::time::sleep(Duration::from_millis(500)).await;
-                let calls = without_parts(&proxy.calls());
-                assert!(calls.len() <= most, "{kind:?}: {calls:#?}");
-            }
-        }
-        // POST and PUT of the distribution protocol.
-        for bytes in [content(200), content(9_000_001)] {
-            let id = SessionId::random();
-            store.create_session(id, Bytes::new()).await.unwrap();
-            let mut session = store.resume_session(id).await.unwrap();
-            for chunk in bytes.chunks(1 << 20) {
-                session.write(Bytes::copy_from_slice(chunk)).await.unwrap();
-            }
-            session.finish(Algorithm::Sha256).await.unwrap().commit().await.unwrap();
-            store.drop_session(id).await.unwrap();
-            let calls = without_parts(&proxy.calls());
-            assert!(calls.len() <= 7, "{kind:?}: {calls:#?}");
-        }
+        assert_eq!(read(&stores[1], &keys[1], ByteRange::Whole).await.unwrap(), &b"of 1"[..]);
+        assert_eq!(read(&stores[2], &keys[2], ByteRange::Whole).await.unwrap(), &b"of 2"[..]);
     }
 }
 
@@ -181,7 +93,7 @@ async fn fault_18_an_upload_goes_through_one_instance_after_the_other() {
         assert_eq!(digest, Digest::sha256(&bytes));
         finished.commit().await.unwrap();
         stores[1].drop_session(id).await.unwrap();
-        assert_eq!(read(&stores[2], &keys::blob(&digest), ByteRange::Whole).await, bytes);
+        assert_eq!(read(&stores[2], &keys::blob(&digest), ByteRange::Whole).await.unwrap(), bytes);
         assert_eq!(in_bucket(server, &config).await.len(), 2, "the pointer and its bytes");
     }
 }
@@ -192,17 +104,17 @@ async fn what_another_instance_removed_or_wrote_anew_is_found_out() {
         let Some(server) = kind.server().await else { continue };
         let config = server.config();
         let (one, other) = (open(config.clone()).await, open(config.clone()).await);
-        let key = write(&one, b"content").await;
-        assert_eq!(read(&other, &key, ByteRange::Whole).await, b"content");
+        let key = write(&one, b"content").await.unwrap();
+        assert_eq!(read(&other, &key, ByteRange::Whole).await.unwrap(), &b"content"[..]);
         one.delete(&key).await.unwrap();
         assert!(other.size(&key).await.unwrap_err().is_not_found());
         assert!(other.read(&key, ByteRange::Whole).await.is_err_and(|error| error.is_not_found()));
-        write(&one, b"content").await;
-        assert_eq!(read(&other, &key, ByteRange::Whole).await, b"content");
+        write(&one, b"content").await.unwrap();
+        assert_eq!(read(&other, &key, ByteRange::Whole).await.unwrap(), &b"content"[..]);
         one.delete(&key).await.unwrap();
-        write(&one, b"content").await;
+        write(&one, b"content").await.unwrap();
         // The pointer that the other one remembers leads nowhere.
-        assert_eq!(read(&other, &key, ByteRange::Whole).await, b"content");
+        assert_eq!(read(&other, &key, ByteRange::Whole).await.unwrap(), &b"content"[..]);
         assert_eq!(in_bucket(server, &config).await.len(), 2);
     }
 }
@@ -213,13 +125,13 @@ async fn a_blob_whose_bytes_are_lost_is_healed_by_the_next_push() {
         let Some(server) = kind.server().await else { continue };
         let config = server.config();
         let store = open(config.clone()).await;
-        for bytes in [b"content".to_vec(), content(9_000_000)] {
-            let key = write(&store, &bytes).await;
+        for bytes in [Bytes::from_static(b"content"), content(LARGE)] {
+            let key = write(&store, &bytes).await.unwrap();
             let data = in_bucket(server, &config).await.into_iter().find(|key| key.contains("/data/")).unwrap();
             server.client().delete_object().bucket(BUCKET).key(data).send().await.unwrap();
             assert!(store.read(&key, ByteRange::Whole).await.is_err_and(|error| error.is_not_found()));
-            write(&store, &bytes).await;
-            assert_eq!(read(&store, &key, ByteRange::Whole).await, bytes);
+            write(&store, &bytes).await.unwrap();
+            assert_eq!(read(&store, &key, ByteRange::Whole).await.unwrap(), bytes);
             store.delete(&key).await.unwrap();
         }
         assert!(in_bucket(server, &config).await.is_empty());
@@ -267,9 +179,9 @@ async fn fault_26_what_a_crash_left_goes_after_a_while_and_nothing_else_does() {
     let Some(server) = Kind::Versitygw.server().await else { return };
     let config = server.config();
     let store = open(config.clone()).await;
-    let kept = write(&store, b"kept").await;
+    let kept = write(&store, b"kept").await.unwrap();
     let mut lost = store.write_blob(Algorithm::Sha256).await.unwrap();
-    for chunk in content(9_000_000).chunks(1 << 20) {
+    for chunk in content(LARGE).chunks(1 << 20) {
         lost.write(Bytes::copy_from_slice(chunk)).await.unwrap();
     }
     let staged = store.write_blob(Algorithm::Sha256).await.unwrap().finish().await.unwrap();
@@ -279,7 +191,7 @@ async fn fault_26_what_a_crash_left_goes_after_a_while_and_nothing_else_does() {
     let id = SessionId::random();
     store.create_session(id, Bytes::new()).await.unwrap();
     let mut session = store.resume_session(id).await.unwrap();
-    session.write(content(9_000_000).into()).await.unwrap();
+    session.write(content(LARGE)).await.unwrap();
     session.save().await.unwrap();
 
     let other = open(config.clone()).await;
@@ -287,9 +199,9 @@ async fn fault_26_what_a_crash_left_goes_after_a_while_and_nothing_else_does() {
     assert_eq!(other.clear_leftovers(Duration::ZERO).await.unwrap(), Cleared { uploads: 1, objects: 0 });
     assert_eq!(other.clear_leftovers(Duration::ZERO).await.unwrap(), Cleared { uploads: 0, objects: 1 });
     assert_eq!(other.clear_leftovers(Duration::ZERO).await.unwrap(), Cleared::default());
-    assert_eq!(read(&other, &kept, ByteRange::Whole).await, b"kept");
+    assert_eq!(read(&other, &kept, ByteRange::Whole).await.unwrap(), &b"kept"[..]);
     let finished = other.resume_session(id).await.unwrap().finish(Algorithm::Sha256).await.unwrap();
-    assert_eq!(finished.digest(), &Digest::sha256(&content(9_000_000)));
+    assert_eq!(finished.digest(), &Digest::sha256(&content(LARGE)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,10 +211,10 @@ async fn a_store_without_conditional_removal_uses_tombstones_that_nobody_sees() 
         let proxy = Proxy::start(server.address, None).await;
         // A store that removes whatever the condition says.
         proxy.rule(|call| (call.method == Method::DELETE).then_some(Fault::Forgive));
-        let config = server.config_at(proxy.address, &format!("tests/{}", uuid::Uuid::new_v4()));
+        let config = behind(server, &proxy);
         let store = open(config.clone()).await;
         assert!(!store.removes_conditionally(), "{kind:?}");
-        let key = write(&store, b"content").await;
+        let key = write(&store, b"content").await.unwrap();
         let small = keys::tag(&"a/b".parse().unwrap(), &"1".parse().unwrap());
         let seen = store.put(&small, Bytes::from_static(b"x"), Condition::Absent).await.unwrap();
         let version = store.get(&key, 100).await.unwrap().1;
@@ -322,10 +234,10 @@ async fn a_store_without_conditional_removal_uses_tombstones_that_nobody_sees() 
         }
         assert!(names(&store).await.is_empty());
         // Both come back to life.
-        write(&store, b"content").await;
+        write(&store, b"content").await.unwrap();
         store.put(&small, Bytes::from_static(b"y"), Condition::Absent).await.unwrap();
         assert_eq!(names(&store).await.len(), 2);
-        assert_eq!(read(&store, &key, ByteRange::Whole).await, b"content");
+        assert_eq!(read(&store, &key, ByteRange::Whole).await.unwrap(), &b"content"[..]);
     }
 }
 
@@ -335,7 +247,7 @@ async fn a_store_that_lets_two_win_is_refused_where_coordination_is_required() {
         let Some(server) = kind.server().await else { continue };
         for (header, skipped) in [("If-None-Match", 0), ("If-Match", 32)] {
             let proxy = Proxy::start(server.address, None).await;
-            let config = server.config_at(proxy.address, &format!("tests/{}", uuid::Uuid::new_v4()));
+            let config = behind(server, &proxy);
             let lets_two_win = || {
                 let mut writes = 0;
                 move |call: &Call| {
@@ -380,7 +292,7 @@ async fn readers_are_sent_to_the_store_only_where_that_is_wanted() {
         let Some(server) = kind.server().await else { continue };
         let config = server.config();
         let plain = open(config.clone()).await;
-        let key = write(&plain, b"content").await;
+        let key = write(&plain, b"content").await.unwrap();
         assert_eq!(plain.direct_url(&key).await.unwrap(), None);
         let store = open(S3Config { redirect: true, ..config }).await;
         let url = store.direct_url(&key).await.unwrap().unwrap();
@@ -399,7 +311,7 @@ async fn a_pull_of_a_blob_goes_to_the_store_only_through_a_repository_that_has_i
     let direct = Setup::on(Arc::new(open(S3Config { redirect: true, ..config.clone() }).await)).start().await.unwrap();
     let usual = Setup::on(Arc::new(open(config.clone()).await)).start().await.unwrap();
     let store = open(config).await;
-    let key = write(&store, b"content").await;
+    let key = write(&store, b"content").await.unwrap();
     let digest = Digest::sha256(b"content");
     store.put(&keys::blob_link(&"a".parse().unwrap(), &digest), Bytes::new(), Condition::Absent).await.unwrap();
     let path = format!("/v2/a/blobs/{digest}");
@@ -418,25 +330,6 @@ async fn a_pull_of_a_blob_goes_to_the_store_only_through_a_repository_that_has_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_warm_pull_through_a_repository_is_one_call_too() {
-    let Some(server) = Kind::Minio.server().await else { return };
-    let (store, proxy) = through_a_proxy(server).await;
-    let store = Arc::new(store);
-    let client = Setup::on(Arc::clone(&store) as Arc<dyn Storage>).start().await.unwrap();
-    write(&store, b"content").await;
-    let (digest, link) = (Digest::sha256(b"content"), |digest: &Digest| keys::blob_link(&"a".parse().unwrap(), digest));
-    store.put(&link(&digest), Bytes::new(), Condition::Absent).await.unwrap();
-    let path = format!("/v2/a/blobs/{digest}");
-    assert_eq!(client.get(&path).await.text(), "content");
-    proxy.calls();
-    assert_eq!(client.get(&path).await.text(), "content");
-    assert_eq!(proxy.calls().len(), 1);
-    // What this instance removes is gone at once, what another one removes some seconds later.
-    store.delete(&link(&digest)).await.unwrap();
-    assert_eq!(client.get(&path).await.status, 404);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_store_behind_a_private_ca_is_reached_with_its_certificates_and_not_without() {
     let Some(server) = Kind::Minio.server().await else { return };
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
@@ -444,7 +337,7 @@ async fn a_store_behind_a_private_ca_is_reached_with_its_certificates_and_not_wi
     let tls = rustls::ServerConfig::builder().with_no_client_auth();
     let tls = tls.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
     let proxy = Proxy::start(server.address, Some(TlsAcceptor::from(Arc::new(tls)))).await;
-    let config = server.config_at(proxy.address, &format!("tests/{}", uuid::Uuid::new_v4()));
+    let config = behind(server, &proxy);
     let folder = tempfile::tempdir().unwrap();
     let ca_file = folder.path().join("ca.pem");
     let endpoint = Some(format!("https://{}", proxy.address).parse().unwrap());
@@ -454,8 +347,8 @@ async fn a_store_behind_a_private_ca_is_reached_with_its_certificates_and_not_wi
     assert!(error.contains("--s3-ca-file") && error.contains("PEM"), "{error}");
     std::fs::write(&ca_file, made.cert.pem()).unwrap();
     let store = open(config.clone()).await;
-    let key = write(&store, b"content").await;
-    assert_eq!(read(&store, &key, ByteRange::Whole).await, b"content");
+    let key = write(&store, b"content").await.unwrap();
+    assert_eq!(read(&store, &key, ByteRange::Whole).await.unwrap(), &b"content"[..]);
     let health = StorageHealth::default();
     let error = S3Storage::open(S3Config { ca_file: None, ..config }, health.clone()).await.err().unwrap();
     assert_eq!((error.trouble(), error.may_pass()), (Trouble::Unreachable, true));

@@ -11,7 +11,7 @@ use clap::Parser;
 use common::Setup;
 use common::s3_proxy::{Call, Fault, Proxy};
 use common::s3_server::{KEY_ID, Kind, S3Server, SECRET};
-use futures::TryStreamExt;
+use common::s3_store::{self, LARGE, behind, content, through_a_proxy, write};
 use http::Method;
 use server::config::Arguments;
 use server::digest::{Algorithm, Digest};
@@ -19,36 +19,13 @@ use server::storage::health::{StorageHealth, Trouble};
 use server::storage::s3::{CredentialsSource, S3Config, S3Storage};
 use server::storage::{ByteRange, Condition, Item, Key, Listing, Result, SessionId, Storage, StorageError, keys};
 
-/// More than a part.
-const LARGE: usize = 9_000_000;
-
-fn config(server: &S3Server, proxy: &Proxy) -> S3Config {
-    server.config_at(proxy.address, &format!("tests/{}", uuid::Uuid::new_v4()))
-}
-
 async fn open(server: &S3Server) -> (Arc<S3Storage>, Proxy) {
-    let proxy = Proxy::start(server.address, None).await;
-    let store = S3Storage::open(config(server, &proxy), StorageHealth::default()).await.unwrap();
-    proxy.calls();
+    let (store, proxy) = through_a_proxy(server).await;
     (Arc::new(store), proxy)
 }
 
-fn content(size: usize) -> Bytes {
-    (0..size).map(|n| u8::try_from(n % 251).unwrap()).collect()
-}
-
-async fn write(store: &S3Storage, content: &Bytes) -> Result<Key> {
-    let mut writer = store.write_blob(Algorithm::Sha256).await?;
-    writer.write(content.clone()).await?;
-    let finished = writer.finish().await?;
-    let key = keys::blob(finished.digest());
-    finished.commit().await?;
-    Ok(key)
-}
-
 async fn read(store: &S3Storage, key: &Key) -> Result<Bytes> {
-    let chunks: Vec<Bytes> = store.read(key, ByteRange::Whole).await?.body.try_collect().await?;
-    Ok(chunks.concat().into())
+    s3_store::read(store, key, ByteRange::Whole).await
 }
 
 fn tag() -> Key {
@@ -66,7 +43,7 @@ fn at(number: usize, also_later: bool, fault: Fault) -> impl FnMut(&Call) -> Opt
 
 /// Everything that a push and a pull do, and what must come of it whichever call fails once.
 async fn everything(store: &S3Storage, round: usize) -> Result<()> {
-    let large = [content(LARGE), Bytes::from(round.to_string())].concat().into();
+    let large = [content(LARGE), Bytes::from(round.to_string())].concat();
     let key = write(store, &large).await?;
     assert_eq!(read(store, &key).await?, large);
     let id = SessionId::random();
@@ -306,7 +283,7 @@ async fn fault_28_a_bucket_that_is_gone_is_a_condition_within_an_interval() {
 async fn fault_29_a_slow_store_makes_slow_pulls_that_are_whole_and_evicts_nobody() {
     let Some(server) = Kind::Minio.server().await else { return };
     let (proxy, folder) = (Proxy::start(server.address, None).await, tempfile::tempdir().unwrap());
-    let config = config(server, &proxy);
+    let config = behind(server, &proxy);
     let file = folder.path().join("credentials");
     let text = format!("[default]\naws_access_key_id={KEY_ID}\naws_secret_access_key={SECRET}\n");
     std::fs::write(&file, text).unwrap();

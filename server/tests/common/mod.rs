@@ -5,6 +5,7 @@ pub mod bundles;
 pub mod faulty;
 pub mod s3_proxy;
 pub mod s3_server;
+pub mod s3_store;
 pub mod shared;
 pub mod source;
 pub mod stores;

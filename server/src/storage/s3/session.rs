@@ -173,9 +173,9 @@ impl S3Session {
             Err(self.state.data)
         };
         let (inner, size, upload) = (self.inner, self.size, self.parts.upload.clone());
-        let mut staged = self.parts.finish(self.unsaved).await.map_err(|error| gone(error, self.id))?;
+        let staged = self.parts.finish(self.unsaved).await.map_err(|error| gone(error, self.id))?;
         // What is staged belongs to the blob from here on; of the session only the state is left.
-        staged.takes_over(upload.as_ref());
+        let mut staged = staged.of_session(upload.as_ref());
         inner.sessions.finished(self.id);
         let digest = match digest {
             Ok(digest) => digest,

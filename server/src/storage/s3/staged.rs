@@ -23,16 +23,20 @@ pub(super) struct Staged {
     /// `ETag`s of the parts, while the object still has to be made of them.
     parts: Vec<String>,
     leftover: Leftover,
+    likely_new: bool,
 }
 
 impl Staged {
     pub fn new(inner: Arc<Inner>, data: Uuid, parts: Vec<String>, leftover: Leftover) -> Self {
-        Self { inner, data, parts, leftover }
+        Self { inner, data, parts, leftover, likely_new: false }
     }
 
-    /// Takes over an upload that was somebody else's to abort.
-    pub fn takes_over(&mut self, upload: Option<&String>) {
+    /// What a session staged: its upload, which was the session's to abort, and a blob that clients have asked for before
+    /// they sent it.
+    pub fn of_session(mut self, upload: Option<&String>) -> Self {
         self.leftover.is_upload(upload);
+        self.likely_new = true;
+        self
     }
 
     /// Makes an object of the parts, unless it is one.
@@ -57,8 +61,9 @@ impl Staged {
     async fn publish(mut self, digest: &Digest, size: u64) -> Result<()> {
         let key = keys::blob(digest);
         let key = key.as_str();
-        // Where an object has to be made first, it is worth a call to know that it isn't needed.
+        // Where an object has to be made first, it is worth a call to know whether it is needed.
         if !self.parts.is_empty()
+            && !self.likely_new
             && let Some(there) = self.inner.fetch(key, u64::MAX).await?
             && self.inner.keep(key, &there, size).await?
         {
