@@ -397,3 +397,34 @@ fn builds_at_the_same_time_share_what_they_download() {
     let read = |output: &str| fs::read(folder.path().join(output).join("sample-1.dcos")).unwrap();
     assert!(read("one") == read("two") && read("two") == read("three"));
 }
+
+/// The most memory that a build had at a time, in bytes, as the system counted it.
+#[cfg(target_os = "linux")]
+fn peak(folder: &Path) -> u64 {
+    let mut child = program(folder, &BUILD).stdout(Stdio::null()).spawn().unwrap();
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        peak = line.map_or(peak, |kib: u64| peak.max(kib * 1024));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(child.wait().unwrap().success());
+    peak
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_the_images() {
+    const MIB: u64 = 1 << 20;
+    let registry = Registry::start(Behaviour::default());
+    let mut peaks = Vec::new();
+    for (tag, size) in [("small", 1), ("large", 48)] {
+        let folder = tempfile::tempdir().unwrap();
+        registry.image("acme/web", Some(tag), "amd64", &[&noise(size, usize::from(size) << 20)]);
+        define(folder.path(), &[&format!("{}/acme/web:{tag}", registry.host)]);
+        peaks.push(peak(folder.path()));
+    }
+    assert!(peaks[0] > MIB && peaks[1] < peaks[0] + 16 * MIB, "{peaks:?}");
+}
