@@ -8,6 +8,10 @@
 //! |---|---|---|
 //! | `GET /api/v1/packages` | → [`PackageList`] | get |
 //! | `GET /api/v1/packages/{name}/{version}` | → [`PackageInfo`] | get |
+//! | `DELETE /api/v1/packages/{name}/{version}` | → 202 [`PackageInfo`]; 404; 409 where a declaration keeps it | delete |
+//! | `GET /api/v1/packages/{name}/{version}/content` | → [`PackageContent`] | get |
+//! | `GET /api/v1/packages/{name}/{version}/blobs/{digest}` | → bytes, with ranges | get |
+//! | `/api/v1/uploads…` | see [`upload`] | create |
 //! | `PUT /api/v1/declarations/{id}` | [`DeclarationSpec`] → [`Declaration`] | create |
 //! | `GET /api/v1/declarations/{id}` | → [`Declaration`] | get |
 //! | `DELETE /api/v1/declarations/{id}` | → [`Declaration`] while removing, 404 once gone | delete |
@@ -18,12 +22,14 @@ pub mod error;
 pub mod health;
 pub mod package;
 pub mod status;
+pub mod upload;
 
 pub use declaration::{Credentials, Declaration, DeclarationSpec, FailureReason, PublishedPackage, UrlSource};
 pub use error::ApiError;
 pub use health::Health;
-pub use package::{PackageImage, PackageInfo, PackageList, Progress, State};
-pub use status::ServerStatus;
+pub use package::{PackageImage, PackageInfo, PackageList, PackageSource, Progress, State};
+pub use status::{ServerCondition, ServerStatus};
+pub use upload::{ContentBlob, ContentFile, MissingBlob, PackageContent, Upload};
 
 /// First path segment of the API, with its version.
 pub const BASE_PATH: &str = "/api/v1";

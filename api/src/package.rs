@@ -54,6 +54,16 @@ pub struct PackageImage {
     pub platforms: Vec<String>,
 }
 
+/// How a package came in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PackageSource {
+    /// A declaration made the server fetch it.
+    Url,
+    /// Somebody uploaded it.
+    Upload,
+}
+
 /// One package at one version.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,6 +92,15 @@ pub struct PackageInfo {
     /// Content digest, `sha256:<hex>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// How it came in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<PackageSource>,
+    /// Somebody asked for its removal, which is for the operator to carry out: it deletes the `Package` object first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removal_requested: bool,
+    /// Bytes taken in, while it is on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
     /// The declaration (id) that keeps it; such a package can't be removed through the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<String>,

@@ -12,7 +12,7 @@ use crds::{Package, PackageRegistry};
 
 use crate::{
     arguments::Settings, backoff::Backoffs, metrics::Metrics, server_client::Servers, token::Tokens,
-    trust::agents::Agents,
+    trust::agents::Agents, workloads::Workloads,
 };
 
 /// The one field manager, and the name that Events carry.
@@ -58,6 +58,8 @@ pub struct Context {
     pub servers: Servers,
     /// Tokens for the registries' servers.
     pub tokens: Tokens,
+    /// What runs in the cluster, as last seen.
+    pub workloads: Workloads,
 }
 
 impl Context {
@@ -83,6 +85,7 @@ impl Context {
             registries,
             servers: Servers::default(),
             tokens: Tokens::default(),
+            workloads: Workloads::default(),
         }
     }
 

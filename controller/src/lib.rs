@@ -25,3 +25,4 @@ pub mod server_client;
 pub mod token;
 pub mod trust;
 pub mod watch;
+pub mod workloads;

@@ -89,11 +89,26 @@ pub const CONTROLLER: Grant = Grant {
         },
         Rule { why: "The serving pods.", group: "apps", resources: &["deployments"], names: &[], verbs: APPLY },
         Rule {
-            why: "Why a pod or a claim isn't ready, for the registry's status.",
+            why: "Why a pod or a claim isn't ready, for the registry's status; which pods use a package's images.",
             group: "",
             resources: &["pods", "events"],
             names: &[],
             verbs: &["list"],
+        },
+        Rule {
+            why: "What uses a package's images although it has no pods now, before the package is removed.",
+            group: "apps",
+            resources: &["statefulsets"],
+            names: &[],
+            verbs: &["list"],
+        },
+        Rule { why: "As above.", group: "batch", resources: &["cronjobs", "jobs"], names: &[], verbs: &["list"] },
+        Rule {
+            why: "A package whose namespace goes doesn't wait for its users.",
+            group: "",
+            resources: &["namespaces"],
+            names: &[],
+            verbs: &["get"],
         },
         Rule {
             why: "Tokens of the publisher accounts, with the registry's audience.",

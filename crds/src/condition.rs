@@ -18,5 +18,7 @@ pub const NODES_TRUSTED: &str = "NodesTrusted";
 
 /// `Package`: the bundle's bytes were read from the source.
 pub const FETCHED: &str = "Fetched";
+/// `Package`: workloads use its images.
+pub const IN_USE: &str = "InUse";
 /// `Package`: the package is in the catalogue, whole.
 pub const PUBLISHED: &str = "Published";

@@ -12,12 +12,12 @@ pub mod registry;
 
 pub use package::{
     ImageStatus, Package, PackageSource, PackageSpec, PackageStatus, ProgressStatus, RegistryReference,
-    SecretReference, UrlSource,
+    SecretReference, UrlSource, WorkloadsStatus,
 };
 pub use registry::{
     CertificateStatus, DeletionPolicy, InstancesStatus, LocalStorage, NodeTrust, NodesStatus, PackageRegistry,
-    PackageRegistrySpec, PackageRegistryStatus, Packages, PackagesStatus, PodTemplate, SelfManagedTls, Service,
-    ServiceAccount, ServiceType, Sources, Storage, StorageStatus, Tls,
+    PackageRegistrySpec, PackageRegistryStatus, Packages, PackagesStatus, PodTemplate, Removal, SelfManagedTls,
+    Service, ServiceAccount, ServiceType, Sources, Storage, StorageStatus, Tls,
 };
 
 /// Group of both kinds.

@@ -10,5 +10,7 @@ pub const REGISTRY_FINALIZER: &str = "registry.dcos.io/withdraw-trust";
 pub const PACKAGE_FINALIZER: &str = "registry.dcos.io/withdraw-content";
 /// Annotation: a new value asks for another attempt now.
 pub const REQUESTED_AT: &str = "registry.dcos.io/requested-at";
+/// Annotation on a `Package` with the value `true`: its removal doesn't wait for the workloads that use it.
+pub const FORCE_REMOVAL: &str = "registry.dcos.io/force-removal";
 /// Annotation on a `PackageRegistry`: a new value asks for a new certificate authority.
 pub const ROTATE_CA: &str = "registry.dcos.io/rotate-ca";

@@ -111,7 +111,7 @@ pub struct PackageStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Fetched`, `Published`, `Ready`; `Reconciling` and `Stalled` only while True.
+    /// `Fetched`, `Published`, `InUse`, `Ready`; `Reconciling` and `Stalled` only while True.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -142,6 +142,10 @@ pub struct PackageStatus {
     #[schemars(length(max = 64))]
     pub images: Vec<ImageStatus>,
 
+    /// Workloads that use the package's images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<WorkloadsStatus>,
+
     /// How far the transfer is, while there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<ProgressStatus>,
@@ -164,6 +168,18 @@ pub struct ImageStatus {
     /// Platforms, as `linux/amd64`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<String>,
+}
+
+/// Workloads that use a package.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadsStatus {
+    /// How many there are.
+    pub count: i32,
+    /// Some of them, as `Pod apps/web-1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub examples: Vec<String>,
 }
 
 /// Bytes of a transfer.

@@ -38,3 +38,7 @@ pub const ALREADY_DECLARED: &str = "AlreadyDeclared";
 pub const CONFLICT: &str = "Conflict";
 /// `Published`: no room.
 pub const STORAGE_FULL: &str = "StorageFull";
+/// `InUse`: workloads use the package's images.
+pub const IN_USE: &str = "InUse";
+/// `InUse`: nothing uses the package's images.
+pub const NOT_IN_USE: &str = "NotInUse";

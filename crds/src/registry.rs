@@ -313,6 +313,20 @@ impl ServiceAccount {
 pub struct Packages {
     /// From where bundles may be fetched. Empty: from nowhere.
     pub sources: Sources,
+    /// What happens when a Package is deleted whose images are still used by pods, or by what is scaled to zero, suspended or
+    /// waits in a `CronJob`.
+    pub removal: Removal,
+}
+
+/// What a deletion does about workloads that use the package.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Removal {
+    /// The Package object stays, with a condition that names the workloads, until they are gone or the annotation
+    /// `registry.dcos.io/force-removal: "true"` is set.
+    #[default]
+    BlockIfInUse,
+    /// An Event names the workloads, and the package goes.
+    WarnIfInUse,
 }
 
 /// From where bundles may be fetched. A source must match one of the lists; loopback, link-local and cloud metadata addresses

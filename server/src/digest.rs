@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
+use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256, Sha512};
 use snafu::{Snafu, ensure};
 
@@ -137,6 +138,42 @@ impl Hasher {
         }
     }
 
+    /// The state between two updates, in hex digits after the algorithm's name, so that another process can go on.
+    #[must_use]
+    pub fn save(&self) -> String {
+        let (algorithm, hex) = match self {
+            Self::Sha256(h) => (Algorithm::Sha256, HEXLOWER.encode(&h.serialize())),
+            Self::Sha512(h) => (Algorithm::Sha512, HEXLOWER.encode(&h.serialize())),
+        };
+        format!("{}:{hex}", algorithm.name())
+    }
+
+    /// Goes on from a saved state; `None` for a text that is none.
+    #[must_use]
+    pub fn resume(state: &str) -> Option<Self> {
+        let (name, hex) = state.split_once(':')?;
+        let bytes = HEXLOWER.decode(hex.as_bytes()).ok()?;
+        match Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)? {
+            Algorithm::Sha256 => {
+                let state = SerializedState::<Sha256>::try_from(bytes.as_slice()).ok()?;
+                Sha256::deserialize(&state).ok().map(Self::Sha256)
+            }
+            Algorithm::Sha512 => {
+                let state = SerializedState::<Sha512>::try_from(bytes.as_slice()).ok()?;
+                Sha512::deserialize(&state).ok().map(Self::Sha512)
+            }
+        }
+    }
+
+    /// What it computes.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Sha256(_) => Algorithm::Sha256,
+            Self::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
     /// The digest of all bytes added.
     #[must_use]
     pub fn finish(self) -> Digest {
@@ -182,6 +219,20 @@ mod tests {
         #[test]
         fn no_text_makes_the_parser_panic(text in ".{0,200}") {
             let _ = text.parse::<Digest>();
+            let _ = Hasher::resume(&text);
+            let _ = Hasher::resume(&format!("sha256:{}", HEXLOWER.encode(text.as_bytes())));
+        }
+
+        #[test]
+        fn a_saved_state_goes_on_to_the_same_digest(first: Vec<u8>, second: Vec<u8>) {
+            for algorithm in Algorithm::ALL {
+                let mut whole = Hasher::new(algorithm);
+                whole.update(&first);
+                let mut resumed = Hasher::resume(&whole.save()).unwrap();
+                whole.update(&second);
+                resumed.update(&second);
+                prop_assert_eq!(resumed.finish(), whole.finish());
+            }
         }
     }
 }

@@ -15,6 +15,8 @@ const REGISTRY_RETRY: Duration = Duration::from_secs(3);
 const SECRET_RETRY: Duration = Duration::from_secs(30);
 /// Looks at what an older object does; costs no request.
 const RIVAL_RETRY: Duration = Duration::from_secs(10);
+/// Looks again for workloads that keep a package.
+const USERS_RETRY: Duration = Duration::from_secs(15);
 /// Looks at a spec that can't work; a change of it comes by itself.
 const SPEC_RETRY: Duration = Duration::from_mins(10);
 
@@ -94,6 +96,12 @@ pub enum Error {
         #[snafu(source(from(kube::Error, Box::new)))]
         source: Box<kube::Error>,
     },
+    /// Workloads use it, and the registry's rule keeps it for them.
+    #[snafu(display("{users}"))]
+    InUse {
+        /// Who, and what can be done.
+        users: String,
+    },
     /// The content is not withdrawn yet.
     #[snafu(display("the content is being withdrawn"))]
     Withdrawing,
@@ -112,6 +120,7 @@ impl Classified for Error {
                 Policy::Waiting { after: REGISTRY_RETRY }
             }
             Self::Withdrawing => Policy::Waiting { after: Duration::from_secs(1) },
+            Self::InUse { .. } => Policy::Waiting { after: USERS_RETRY },
             Self::SecretInvalid { .. } => Policy::Stalled { after: SECRET_RETRY },
             Self::AlreadyDeclared { .. } => Policy::Stalled { after: RIVAL_RETRY },
             Self::InvalidSpec { .. } => Policy::Stalled { after: SPEC_RETRY },
@@ -130,6 +139,7 @@ impl Classified for Error {
             Self::AlreadyDeclared { .. } => crds::reason::ALREADY_DECLARED,
             Self::Server { source } => source.reason(),
             Self::Status { .. } => "StatusFailed",
+            Self::InUse { .. } => crds::reason::IN_USE,
             Self::Withdrawing => "Withdrawing",
             Self::Finalizer { .. } => "FinalizerFailed",
         }

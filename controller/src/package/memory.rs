@@ -48,6 +48,7 @@ pub struct Entry {
     failure: Option<Failure>,
     check: Option<Check>,
     withdrawn: bool,
+    warned: bool,
     written: Option<Instant>,
 }
 
@@ -104,6 +105,11 @@ impl Entry {
         self.withdrawn
     }
 
+    /// Notes that users of a package that goes were warned; false if they were before.
+    pub fn warn(&mut self) -> bool {
+        !std::mem::replace(&mut self.warned, true)
+    }
+
     /// When the status was last written.
     #[must_use]
     pub fn written(&self) -> Option<Instant> {
@@ -130,8 +136,8 @@ impl Memory {
     }
 
     /// Changes what is known of `uid`.
-    pub fn change(&self, uid: &str, change: impl FnOnce(&mut Entry)) {
-        change(self.lock().entry(uid.to_owned()).or_default());
+    pub fn change<T>(&self, uid: &str, change: impl FnOnce(&mut Entry) -> T) -> T {
+        change(self.lock().entry(uid.to_owned()).or_default())
     }
 
     /// Forgets `uid`.

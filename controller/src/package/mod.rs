@@ -1,12 +1,13 @@
 //! The `Package` reconciler: what an object declares is in its registry's catalogue, and nothing else of it is.
 //!
 //! `dereference` → `validate` → `build` → `apply` → `status`, driven by [`reconcile`]. [`memory`] is what is known of an
-//! object between passes, [`withdraw`] the finalizer, [`sweep`] the search for content whose object is gone.
+//! object between passes, [`in_use`] who needs it, [`withdraw`] the finalizer, [`sweep`] the search for content whose object is gone.
 
 pub mod apply;
 pub mod build;
 pub mod dereference;
 pub mod error;
+pub mod in_use;
 pub mod memory;
 pub mod reconcile;
 pub mod run;

@@ -20,6 +20,7 @@ use super::{
     apply::{Answer, apply},
     dereference::{Dereferenced, dereference},
     error::{Error, StatusSnafu},
+    in_use,
     memory::{Memory, Wish},
     status::{self, Observed},
     validate,
@@ -79,7 +80,11 @@ async fn pass(api: &Api<Package>, package: &Package, context: &PackageContext) -
         Err(error) => Observed::Error(error),
     };
     let authority = validate::registry(package, &found).map(|registry| registry.authority).unwrap_or_default();
-    let next = status::build(package, &observed, &authority, Timestamp::now());
+    let now = Timestamp::now();
+    let mut next = status::build(package, &observed, &authority, now);
+    if let Some(users) = in_use::seen(package, &found, &context.shared).await {
+        status::note_users(&mut next, &users, package.metadata.generation, now);
+    }
     let unwritten = write(api, package, next, context).await?;
     match result? {
         None => Ok(Action::await_change()),
@@ -125,7 +130,7 @@ async fn give_way(
 
 /// Writes the status when it changed; progress alone at most every [`status::PROGRESS_PERIOD`]. Returns how long a write was
 /// put off.
-async fn write(
+pub(super) async fn write(
     api: &Api<Package>,
     package: &Package,
     next: crds::PackageStatus,

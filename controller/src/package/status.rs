@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use api::{Declaration, FailureReason, Progress, PublishedPackage, State};
 use crds::{
-    ImageStatus, Package, PackageStatus, ProgressStatus,
-    condition::{FETCHED, PUBLISHED, READY},
+    ImageStatus, Package, PackageStatus, ProgressStatus, WorkloadsStatus,
+    condition::{FETCHED, IN_USE, PUBLISHED, READY},
     names, reason,
 };
 use jiff::Timestamp;
@@ -13,8 +13,9 @@ use kube::ResourceExt;
 
 use super::{apply::Answer, error::Error};
 use crate::{
-    condition::{Activity, Verdict, find, is_true, set, summarise},
+    condition::{Activity, Verdict, find, is_true, remove, set, summarise},
     error::chain,
+    workloads::Usage,
 };
 
 /// Progress alone is written at most this often.
@@ -71,6 +72,52 @@ pub fn build(package: &Package, observed: &Observed<'_>, authority: &str, now: T
     }
     draft.status.observed_generation = package.metadata.generation;
     draft.status
+}
+
+/// Adds who uses the package; what isn't published has no users.
+pub fn note_users(status: &mut PackageStatus, users: &Usage, generation: Option<i64>, now: Timestamp) {
+    if !is_true(&status.conditions, PUBLISHED) {
+        status.workloads = None;
+        remove(&mut status.conditions, IN_USE);
+        return;
+    }
+    let verdict = match users.count {
+        0 => Verdict::no(reason::NOT_IN_USE, "no workload uses its images"),
+        _ => Verdict::yes(reason::IN_USE, format!("its images are used by {}", words(users))),
+    };
+    set(&mut status.conditions, IN_USE, &verdict, generation, now);
+    let count = i32::try_from(users.count).unwrap_or(i32::MAX);
+    status.workloads = Some(WorkloadsStatus { count, examples: users.examples.clone() });
+}
+
+/// The status of a package that is to be deleted and is kept for its users.
+#[must_use]
+pub fn held(package: &Package, users: &Usage, now: Timestamp) -> PackageStatus {
+    let mut status = package.status.clone().unwrap_or_default();
+    note_users(&mut status, users, package.metadata.generation, now);
+    let kept = Verdict::yes(reason::IN_USE, hold_words(users));
+    set(&mut status.conditions, IN_USE, &kept, package.metadata.generation, now);
+    status
+}
+
+/// Why a deletion waits, and what ends that.
+#[must_use]
+pub fn hold_words(users: &Usage) -> String {
+    format!(
+        "it is to be deleted and stays while its images are used by {}: delete or change these, or set the annotation {}: \"true\"",
+        words(users),
+        names::FORCE_REMOVAL
+    )
+}
+
+/// Users for people.
+#[must_use]
+pub fn words(users: &Usage) -> String {
+    let named = users.examples.join(", ");
+    match users.count - users.examples.len() {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 /// Whether nothing but the progress is different.
@@ -279,7 +326,9 @@ impl Draft {
                 self.set(PUBLISHED, &Verdict::no(reason::ALREADY_DECLARED, message.clone()));
                 (reason::ALREADY_DECLARED, Activity::Stalled)
             }
-            Error::Withdrawing => (reason::PROGRESSING, Activity::Reconciling(reason::PROGRESSING)),
+            Error::Withdrawing | Error::InUse { .. } => {
+                (reason::PROGRESSING, Activity::Reconciling(reason::PROGRESSING))
+            }
             Error::Read { .. } | Error::Server { .. } | Error::Status { .. } | Error::Finalizer { .. } => {
                 (reason::PROGRESSING_WITH_RETRY, Activity::Reconciling(reason::PROGRESSING_WITH_RETRY))
             }

@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
-use crds::{Package, PackageRegistry};
+use crds::{Package, PackageRegistry, reason};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt, runtime::controller::Action};
+use snafu::ResultExt;
 use std::sync::Arc;
 
-use super::{error::Error, reconcile::PackageContext, validate};
+use super::{
+    dereference::dereference,
+    error::{Error, InUseSnafu, ReadSnafu},
+    in_use::{self, Guard},
+    memory::Entry,
+    reconcile::{PackageContext, write},
+    status, validate,
+};
 use crate::{
     error::{chain, key},
-    server_client,
+    event, server_client,
 };
 
 /// Longest time that a deletion waits for the server. What is left then goes by [`super::sweep`].
@@ -22,6 +30,7 @@ pub const LONGEST: Duration = Duration::from_mins(1);
 /// [`Error::Withdrawing`] when it must be tried again.
 pub async fn withdraw(package: &Package, context: &PackageContext) -> Result<Action, Error> {
     let namespace = package.namespace().unwrap_or_default();
+    mind_users(package, context).await?;
     match attempt(package, &namespace, context).await {
         Ok(true) => {}
         Ok(false) if !is_overdue(package, Timestamp::now()) => return Err(Error::Withdrawing),
@@ -47,6 +56,35 @@ pub async fn withdraw(package: &Package, context: &PackageContext) -> Result<Act
     context.memory.forget(&package.uid().unwrap_or_default());
     context.shared.backoff.reset(&key(package));
     Ok(Action::await_change())
+}
+
+/// Holds the deletion up while workloads use the package and the registry's rule says so.
+async fn mind_users(package: &Package, context: &PackageContext) -> Result<(), Error> {
+    let now = Timestamp::now();
+    let shared = &context.shared;
+    let found = dereference(package, shared);
+    let guard = in_use::guard(package, &found, is_overdue(package, now), context)
+        .await
+        .context(ReadSnafu { what: "what uses the package's images" })?;
+    match guard {
+        Guard::Go => Ok(()),
+        Guard::Warn(users) => {
+            if context.memory.change(&package.uid().unwrap_or_default(), Entry::warn) {
+                let note = format!("it is deleted although its images are used by {}", status::words(&users));
+                event::warn(shared, package, reason::IN_USE, &note, "Withdraw").await;
+            }
+            Ok(())
+        }
+        Guard::Hold(users) => {
+            let api: Api<Package> = Api::namespaced(shared.client.clone(), &package.namespace().unwrap_or_default());
+            write(&api, package, status::held(package, &users, now), context).await?;
+            let users = status::hold_words(&users);
+            if context.memory.change(&package.uid().unwrap_or_default(), Entry::warn) {
+                event::warn(shared, package, reason::IN_USE, &users, "Withdraw").await;
+            }
+            InUseSnafu { users }.fail()
+        }
+    }
 }
 
 /// True when nothing is left that could be withdrawn.

@@ -1,4 +1,5 @@
 //! A cluster and a registry's server in this process, small enough to be read whole.
+#![expect(dead_code, reason = "every test file uses its part")]
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +7,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use api::{Declaration, DeclarationSpec, PackageInfo, PackageList, Progress, PublishedPackage, State as Stage};
+use api::{
+    Declaration, DeclarationSpec, PackageImage, PackageInfo, PackageList, Progress, PublishedPackage, State as Stage,
+};
 use axum::{
     Json, Router,
     extract::{Path, State},
@@ -150,6 +153,23 @@ impl World {
         self.cluster.lock().unwrap().objects.insert(format!("/api/v1/namespaces/apps/secrets/{name}"), object);
     }
 
+    /// Makes a workload, a namespace, or anything else that is only read.
+    pub fn add(&mut self, path: &str, object: Value) {
+        self.cluster.lock().unwrap().objects.insert(path.to_owned(), object);
+    }
+
+    /// Takes something away that is only read.
+    pub fn take(&mut self, path: &str) {
+        self.cluster.lock().unwrap().objects.remove(path);
+    }
+
+    /// Sets a field of the registry's spec.
+    pub fn set_registry_spec(&mut self, spec: Value) {
+        let mut object = self.cluster.lock().unwrap().objects[&format!("{API}/packageregistries/main")].clone();
+        object["spec"] = spec;
+        self.set_registry_object(object);
+    }
+
     /// Replaces a Package object.
     pub fn put(&mut self, object: Value) {
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
@@ -208,7 +228,12 @@ impl World {
             release_version: release.unwrap_or(1_767_225_999),
             digest: "sha256:aa".into(),
             size: 10,
-            images: Vec::new(),
+            images: vec![PackageImage {
+                name: "main".into(),
+                reference: format!("docker.io/library/{package}:{version}@sha256:{}", "b".repeat(64)),
+                digest: format!("sha256:{}", "b".repeat(64)),
+                platforms: vec!["linux/amd64".into()],
+            }],
         });
     }
 }
@@ -298,6 +323,9 @@ async fn list_packages(State(state): State<Shared>, headers: HeaderMap) -> Resul
                 added_at: None,
                 size: None,
                 digest: None,
+                source: None,
+                removal_requested: false,
+                progress: None,
                 managed_by: Some(declaration.id.clone()),
                 images: Vec::new(),
             })
@@ -353,6 +381,10 @@ impl ClusterState {
     }
 
     fn read(&self, path: &str) -> (u16, Value) {
+        if let Some(kind) = workload_kind(path) {
+            let items: Vec<&Value> = self.objects.values().filter(|object| object["kind"] == kind).collect();
+            return (200, json!({"metadata": {}, "items": items}));
+        }
         if path.ends_with("/packages") {
             let items: Vec<&Value> =
                 self.objects.iter().filter(|(at, _)| at.starts_with(path)).map(|(_, object)| object).collect();
@@ -363,6 +395,18 @@ impl ClusterState {
         }
         self.objects.get(path).map_or_else(not_found, |object| (200, object.clone()))
     }
+}
+
+/// Kind of the objects behind a path that lists workloads of all namespaces.
+fn workload_kind(path: &str) -> Option<&'static str> {
+    Some(match path {
+        "/api/v1/pods" => "Pod",
+        "/apis/apps/v1/deployments" => "Deployment",
+        "/apis/apps/v1/statefulsets" => "StatefulSet",
+        "/apis/batch/v1/cronjobs" => "CronJob",
+        "/apis/batch/v1/jobs" => "Job",
+        _ => return None,
+    })
 }
 
 fn change_finalizers(object: &mut Value, patch: &Value) {

@@ -24,6 +24,26 @@ fn a_deleted_package_leaves_the_catalogue_and_the_storage() {
 }
 
 #[test]
+fn a_package_that_a_pod_uses_stays_and_names_it_until_the_removal_is_forced() {
+    let place = Place::new("in-use");
+    place.registry("");
+    place.hello();
+    place.package_has("hello", "Ready", "True");
+    place.registry_has("NodesTrusted", "True");
+    let nodes = place.cluster().nodes().unwrap();
+    place.pod_answers("user", &nodes[0], "dcos-registry.in-use.svc/docker.io/example/hello:1.0");
+    walk::delete(place.cluster(), "package", &place.namespace, "hello").unwrap();
+    let package = place.package_has("hello", "InUse", "True");
+    assert_eq!(package.text("/status/workloads/examples/0"), "Pod in-use/user");
+    assert_eq!(place.catalogue(), ["hello"]);
+    let force = "registry.dcos.io/force-removal=true";
+    place.cluster().kubectl(&["annotate", "-n", &place.namespace, "package/hello", force]).unwrap();
+    walk::wait_gone(place.cluster(), "package", &place.namespace, "hello", WITHIN).unwrap();
+    assert!(place.catalogue().is_empty());
+    place.leave();
+}
+
+#[test]
 fn a_deleted_registry_leaves_no_child_and_no_node_file_but_its_volume_and_authority_which_a_successor_adopts() {
     let place = Place::new("retained");
     place.registry("");

@@ -1,6 +1,6 @@
 //! Packages in the words of the API.
 
-use api::{PackageImage, PackageInfo, PublishedPackage, State};
+use api::{PackageImage, PackageInfo, PackageSource, PublishedPackage, State};
 use bundle::model::Image;
 
 use super::entry::Entry;
@@ -18,6 +18,9 @@ pub fn info(entry: &Entry) -> PackageInfo {
         added_at: Some(entry.added_at.clone()),
         size: Some(entry.size),
         digest: Some(entry.digest.clone()),
+        source: Some(PackageSource::Url),
+        removal_requested: false,
+        progress: None,
         managed_by: Some(entry.declaration.id.clone()),
         images: entry.images.iter().map(image).collect(),
     }

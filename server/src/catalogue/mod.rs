@@ -202,12 +202,6 @@ impl Catalogue {
     /// # Errors
     /// A store that fails.
     pub async fn used_bytes(&self) -> Result<u64, StorageError> {
-        let mut sum = 0_u64;
-        storage::for_each_object(self.storage().as_ref(), keys::BLOBS, |_, size| {
-            sum += size;
-            std::future::ready(Ok::<_, StorageError>(()))
-        })
-        .await?;
-        Ok(sum)
+        self.storage().content_bytes().await
     }
 }

@@ -75,7 +75,7 @@ pub async fn status(State(server): State<Server>) -> Response {
     match counted.await {
         Ok((packages, used_bytes)) => {
             let version = env!("CARGO_PKG_VERSION").to_owned();
-            Json(ServerStatus { version, packages, used_bytes }).into_response()
+            Json(ServerStatus { version, packages, used_bytes, conditions: Vec::new() }).into_response()
         }
         Err(error) => store_failed(&error),
     }

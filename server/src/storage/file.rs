@@ -7,7 +7,8 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -17,8 +18,14 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::file_list::page;
 use super::file_root::{clear_temporary, make_root, name_holder, take_lock};
+use super::file_session::{FileSession, Sessions};
+use super::file_state::version;
 use super::file_write::{FileBlob, Place, make_folders, sync_folder};
-use super::{BlobWriter, ByteRange, Condition, Key, Listing, Page, Reading, Result, Storage, StorageError, Version};
+use super::session::{Session, SessionId, SessionView};
+use super::{
+    BlobWriter, ByteRange, Condition, Item, Key, Listing, PAGE, Page, Reading, Result, Storage, StorageError, Version,
+    keys,
+};
 use crate::digest::Algorithm;
 
 /// Bytes that one step of a read takes from the file.
@@ -64,8 +71,10 @@ pub(super) struct Inner {
     /// Folders whose name is known to be durable in their parent, and so on up to the root. That a folder is there says
     /// nothing: another thread, or a process that was killed, may have made it and not have synced it yet.
     pub(super) synced: Mutex<HashSet<PathBuf>>,
-    /// Makes check and rename of a conditional write one step.
+    /// Makes check and change of a conditional write, removal or renewal one step.
     conditions: Mutex<()>,
+    /// Who works on which session.
+    pub(super) sessions: Sessions,
     /// The lock lasts as long as this file is open.
     _lock: File,
 }
@@ -90,6 +99,7 @@ impl FileStorage {
             folders: RwLock::new(()),
             synced: Mutex::default(),
             conditions: Mutex::new(()),
+            sessions: Sessions::default(),
             _lock: lock,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -132,27 +142,35 @@ impl Inner {
     }
 
     fn get(&self, key: &str, limit: u64) -> Result<(Bytes, Version)> {
+        let failed = |error| StorageError::from_io(key, error);
         let (file, _) = self.open_file(key)?;
+        let version = version(&file.metadata().map_err(failed)?);
         let mut bytes = Vec::new();
-        file.take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| StorageError::from_io(key, error))?;
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > limit {
             return Err(StorageError::TooLarge { key: key.to_owned(), limit });
         }
-        let version = Version::of_content(&bytes);
         Ok((bytes.into(), version))
+    }
+
+    /// The state of what is there.
+    fn state(&self, key: &str) -> Result<Option<Version>> {
+        match fs::metadata(self.path(key)) {
+            Ok(metadata) => Ok(metadata.is_file().then(|| version(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StorageError::from_io(key, error)),
+        }
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put(&self, key: &str, bytes: &[u8], condition: &Condition) -> Result<Version> {
         let failed = |error| StorageError::from_io(key, error);
-        let place = Place::write(self, bytes).map_err(failed)?;
-        let _one = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
-        let there = match self.get(key, u64::MAX - 1) {
-            Ok((_, version)) => Some(version),
-            Err(StorageError::NotFound { .. }) => None,
-            Err(error) => return Err(error),
-        };
+        let (place, version) = Place::write(self, bytes).map_err(failed)?;
+        let _one = self.alone();
+        let there = self.state(key)?;
         let holds = match condition {
             Condition::Absent => there.is_none(),
             Condition::Unchanged(version) => there.as_ref() == Some(version),
@@ -161,10 +179,48 @@ impl Inner {
             return Err(StorageError::ConditionFailed { key: key.to_owned() });
         }
         place.rename(self, key).map_err(failed)?;
-        Ok(Version::of_content(bytes))
+        Ok(version)
     }
 
-    fn delete(&self, key: &str) -> io::Result<()> {
+    fn renew(&self, key: &str) -> Result<bool> {
+        let _one = self.alone();
+        match self.open_file(key) {
+            Ok((file, _)) => {
+                file.set_modified(SystemTime::now()).map_err(|error| StorageError::from_io(key, error))?;
+                Ok(true)
+            }
+            Err(StorageError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn delete_unchanged(&self, key: &str, version: &Version) -> Result<bool> {
+        let _one = self.alone();
+        if self.state(key)?.is_some_and(|there| there != *version) {
+            return Ok(false);
+        }
+        self.delete(key).map_err(|error| StorageError::from_io(key, error))?;
+        Ok(true)
+    }
+
+    fn content_bytes(&self) -> Result<u64> {
+        let (mut sum, mut after): (u64, Option<String>) = (0, None);
+        loop {
+            let listing = Listing { prefix: keys::BLOBS, folders: false, after: after.as_deref(), limit: PAGE };
+            let page = page(&self.root, &listing).map_err(|error| StorageError::from_io(keys::BLOBS, error))?;
+            for item in &page.items {
+                if let Item::Object { size, .. } = item {
+                    sum += size;
+                }
+            }
+            if !page.more {
+                return Ok(sum);
+            }
+            after = page.items.last().map(Item::name).map(ToOwned::to_owned);
+        }
+    }
+
+    pub(super) fn delete(&self, key: &str) -> io::Result<()> {
         let path = self.path(key);
         let _alone = self.folders.write().unwrap_or_else(PoisonError::into_inner);
         match fs::remove_file(&path) {
@@ -203,6 +259,10 @@ impl Inner {
 }
 
 impl Storage for FileStorage {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn size<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<u64>> {
         let name = key.to_string();
         self.run(key.as_str(), move |inner| {
@@ -272,6 +332,42 @@ impl Storage for FileStorage {
         let name = key.to_string();
         self.run(key.as_str(), move |inner| inner.delete(&name).map_err(|error| StorageError::from_io(&name, error)))
             .boxed()
+    }
+
+    fn renew<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>> {
+        let name = key.to_string();
+        self.run(key.as_str(), move |inner| inner.renew(&name)).boxed()
+    }
+
+    fn delete_unchanged<'a>(&'a self, key: &'a Key, version: &'a Version) -> BoxFuture<'a, Result<bool>> {
+        let (name, version) = (key.to_string(), version.clone());
+        self.run(key.as_str(), move |inner| inner.delete_unchanged(&name, &version)).boxed()
+    }
+
+    fn content_bytes(&self) -> BoxFuture<'_, Result<u64>> {
+        self.run(keys::BLOBS, Inner::content_bytes).boxed()
+    }
+
+    fn create_session(&self, id: SessionId, note: Bytes) -> BoxFuture<'_, Result<()>> {
+        self.run(keys::UPLOADS, move |inner| inner.create_session(id, &note)).boxed()
+    }
+
+    fn view_session(&self, id: SessionId) -> BoxFuture<'_, Result<SessionView>> {
+        self.run(keys::UPLOADS, move |inner| inner.view_session(id)).boxed()
+    }
+
+    fn resume_session(&self, id: SessionId) -> BoxFuture<'_, Result<Box<dyn Session>>> {
+        let inner = Arc::clone(&self.inner);
+        let resume = move || FileSession::resume(inner, id).map(|session| Box::new(session) as Box<dyn Session>);
+        blocking(keys::UPLOADS, resume).boxed()
+    }
+
+    fn drop_session(&self, id: SessionId) -> BoxFuture<'_, Result<()>> {
+        self.run(keys::UPLOADS, move |inner| inner.drop_session(id)).boxed()
+    }
+
+    fn stale_sessions(&self, older_than: Duration) -> BoxFuture<'_, Result<Vec<SessionId>>> {
+        self.run(keys::UPLOADS, move |inner| inner.stale_sessions(older_than)).boxed()
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::file_state::{age, version};
 use super::{Item, Listing, Page};
 
 /// One page. Folders sort as their name with `/` behind it, so that the order is that of the whole keys.
@@ -42,7 +43,10 @@ fn walk(root: &Path, folder: &str, listing: &Listing<'_>, page: &mut Page) -> io
             Item::Folder(full)
         } else {
             match fs::metadata(root.join(&full)) {
-                Ok(metadata) => Item::Object { key: full, size: metadata.len() },
+                Ok(metadata) => {
+                    let (size, version, age) = (metadata.len(), version(&metadata), age(&metadata));
+                    Item::Object { key: full, size, version, age }
+                }
                 // Deleted since the folder was read.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),

@@ -11,7 +11,8 @@ use futures::future::{BoxFuture, FutureExt};
 use uuid::Uuid;
 
 use super::file::{Inner, TEMPORARY, blocking};
-use super::{BlobWriter, FinishedBlob, Result, StorageError, keys};
+use super::file_state::version;
+use super::{BlobWriter, FinishedBlob, Result, StorageError, Version, keys};
 use crate::digest::{Algorithm, Digest, Hasher};
 
 /// Makes the names in a folder durable.
@@ -42,12 +43,18 @@ impl Place {
         Ok((Self { path, renamed: false }, file))
     }
 
-    /// A synced temporary file with these bytes.
-    pub(super) fn write(inner: &Inner, bytes: &[u8]) -> io::Result<Self> {
+    /// A synced temporary file with these bytes, and the state that it will have in its place.
+    pub(super) fn write(inner: &Inner, bytes: &[u8]) -> io::Result<(Self, Version)> {
         let (place, mut file) = Self::create(inner)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        Ok(place)
+        let version = version(&file.metadata()?);
+        Ok((place, version))
+    }
+
+    /// A file that is to be put in its place, and removed where it isn't.
+    pub(super) fn of(path: PathBuf) -> Self {
+        Self { path, renamed: false }
     }
 
     /// Puts the file where its key says; the name is durable once this has returned.
@@ -148,11 +155,11 @@ impl BlobWriter for FileBlob {
     }
 }
 
-struct FinishedFileBlob {
-    inner: Arc<Inner>,
-    place: Place,
-    digest: Digest,
-    size: u64,
+pub(super) struct FinishedFileBlob {
+    pub(super) inner: Arc<Inner>,
+    pub(super) place: Place,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
 }
 
 impl FinishedBlob for FinishedFileBlob {

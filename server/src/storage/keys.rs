@@ -6,12 +6,14 @@
 //! repositories/<name>/_blobs/<alg>/<hex>           link: this repository serves that blob
 //! repositories/<name>/_tags/<tag>                  what a tag points at; conditional writes
 //! packages/<coordinate code>/<releaseVersion>.json written last, it makes a package visible
+//! uploads/<uuid>/{state,data,tail}                 a blob that arrives in pieces; what is in it is the backend's own
 //! quarantine/<key>                                 what was found broken, under the key that it had
 //! ```
 //! No part of a repository's name starts with `_`.
 
 use std::fmt;
 
+use super::session::SessionId;
 use crate::digest::Digest;
 use crate::names::{CoordinateCode, Repository, Tag};
 
@@ -21,6 +23,8 @@ pub const BLOBS: &str = "blobs/";
 pub const REPOSITORIES: &str = "repositories/";
 /// Prefix of all package entries.
 pub const PACKAGES: &str = "packages/";
+/// Prefix of all blobs that arrive in pieces.
+pub const UPLOADS: &str = "uploads/";
 /// Prefix of what was found broken.
 pub const QUARANTINE: &str = "quarantine/";
 
@@ -92,6 +96,30 @@ pub fn entry(code: &CoordinateCode, release_version: u64) -> Key {
 #[must_use]
 pub fn entries(code: &CoordinateCode) -> String {
     format!("{PACKAGES}{code}/")
+}
+
+/// How far a session is.
+#[must_use]
+pub fn session_state(id: SessionId) -> Key {
+    Key(format!("{}state", session(id)))
+}
+
+/// What arrived in a session.
+#[must_use]
+pub fn session_data(id: SessionId) -> Key {
+    Key(format!("{}data", session(id)))
+}
+
+/// Prefix of everything of a session.
+#[must_use]
+pub fn session(id: SessionId) -> String {
+    format!("{UPLOADS}{id}/")
+}
+
+/// The session that a listed folder of [`UPLOADS`] belongs to.
+#[must_use]
+pub fn session_of(folder: &str) -> Option<SessionId> {
+    folder.strip_prefix(UPLOADS)?.strip_suffix('/')?.parse().ok()
 }
 
 /// Where a broken object goes.

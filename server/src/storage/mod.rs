@@ -6,12 +6,17 @@
 pub mod file;
 mod file_list;
 mod file_root;
+mod file_session;
+mod file_state;
 mod file_write;
 pub mod keys;
 pub mod memory;
+mod memory_session;
+pub mod session;
 
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -20,6 +25,7 @@ use snafu::Snafu;
 
 use crate::digest::{Algorithm, Digest};
 pub use keys::Key;
+pub use session::{Session, SessionId, SessionView};
 
 /// Why storage could not do what it was asked for.
 #[derive(Debug, Snafu)]
@@ -132,15 +138,22 @@ pub struct Reading {
     pub body: Body,
 }
 
-/// State of a small object, to be given back with a conditional write.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// State of an object, to be compared and to be given back with a conditional write. Another write or a renewal, even of the
+/// same bytes, is another version.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Version(String);
 
 impl Version {
-    /// The version of an object with these bytes, for backends that have no other.
+    /// A version in the backend's own words.
     #[must_use]
-    pub fn of_content(bytes: &[u8]) -> Self {
-        Self(Digest::sha256(bytes).hex().to_owned())
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The backend's own words.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -160,8 +173,13 @@ pub enum Item {
     Object {
         /// Its key.
         key: String,
-        /// Its bytes.
+        /// Bytes of the object that the key names. For a blob of a backend that keeps blobs behind pointers, those of the
+        /// pointer; see [`Storage::content_bytes`].
         size: u64,
+        /// Its state.
+        version: Version,
+        /// How long ago it was written or renewed, by the store's own clock; unknown means that it may be new.
+        age: Option<Duration>,
     },
     /// A folder, with `/` at its end (only where folders were asked for).
     Folder(String),
@@ -223,6 +241,10 @@ pub trait FinishedBlob: Send {
 
 /// A store of objects under keys.
 pub trait Storage: Send + Sync + 'static {
+    /// Whether other processes may work on the same store at the same time. Where they don't, pins in memory protect what
+    /// is in flight; where they do, only the age of objects does.
+    fn is_shared(&self) -> bool;
+
     /// Bytes of an object.
     fn size<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<u64>>;
 
@@ -241,12 +263,38 @@ pub trait Storage: Send + Sync + 'static {
     /// One page of keys.
     fn list<'a>(&'a self, listing: Listing<'a>) -> BoxFuture<'a, Result<Page>>;
 
+    /// Makes an object new: its age starts again, its version is another one. False if it isn't there (any more).
+    fn renew<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>>;
+
     /// Moves a small object to another key, over what is there; durable once this has returned. The object isn't read, so
     /// that one that can't be read moves too. That it isn't there is no error.
     fn rename<'a>(&'a self, from: &'a Key, to: &'a Key) -> BoxFuture<'a, Result<()>>;
 
     /// Removes an object; that it isn't there is no error.
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<()>>;
+
+    /// Removes an object that is still in the state that was read or listed. False if it is in another one: somebody wrote
+    /// or renewed it; true if it is gone, whoever removed it.
+    fn delete_unchanged<'a>(&'a self, key: &'a Key, version: &'a Version) -> BoxFuture<'a, Result<bool>>;
+
+    /// Bytes that all blobs take in the store.
+    fn content_bytes(&self) -> BoxFuture<'_, Result<u64>>;
+
+    /// Starts a blob that arrives in pieces. `note` is kept with it, for whoever resumes it. Survives the process, though not
+    /// a power cut before the first [`Session::save`].
+    fn create_session(&self, id: SessionId, note: Bytes) -> BoxFuture<'_, Result<()>>;
+
+    /// How far a session is, without taking it over.
+    fn view_session(&self, id: SessionId) -> BoxFuture<'_, Result<SessionView>>;
+
+    /// Takes a session over, from whoever had it: the one who had it can neither write nor save any more.
+    fn resume_session(&self, id: SessionId) -> BoxFuture<'_, Result<Box<dyn Session>>>;
+
+    /// Forgets a session and what arrived in it; that it isn't there is no error.
+    fn drop_session(&self, id: SessionId) -> BoxFuture<'_, Result<()>>;
+
+    /// Sessions that were created or saved longer ago than that, by the store's own clock.
+    fn stale_sessions(&self, older_than: Duration) -> BoxFuture<'_, Result<Vec<SessionId>>>;
 }
 
 /// Most items that one page brings.
@@ -267,7 +315,7 @@ where
         let page = storage.list(Listing { prefix, folders: false, after: after.as_deref(), limit: PAGE }).await?;
         after = page.items.last().map(|item| item.name().to_owned());
         for item in page.items {
-            if let Item::Object { key, size } = item {
+            if let Item::Object { key, size, .. } = item {
                 each(key, size).await?;
             }
         }

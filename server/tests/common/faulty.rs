@@ -3,12 +3,14 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use server::digest::{Algorithm, Digest};
 use server::storage::{
-    BlobWriter, ByteRange, Condition, FinishedBlob, Key, Listing, Page, Reading, Result, Storage, StorageError, Version,
+    BlobWriter, ByteRange, Condition, FinishedBlob, Key, Listing, Page, Reading, Result, Session, SessionId,
+    SessionView, Storage, StorageError, Version,
 };
 use tokio::sync::Semaphore;
 
@@ -137,10 +139,115 @@ impl Storage for Faulty {
         .boxed()
     }
 
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
+    fn renew<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>> {
+        async move {
+            self.faults.check()?;
+            self.inner.renew(key).await
+        }
+        .boxed()
+    }
+
+    fn delete_unchanged<'a>(&'a self, key: &'a Key, version: &'a Version) -> BoxFuture<'a, Result<bool>> {
+        async move {
+            self.faults.check()?;
+            self.inner.delete_unchanged(key, version).await
+        }
+        .boxed()
+    }
+
+    fn content_bytes(&self) -> BoxFuture<'_, Result<u64>> {
+        async move {
+            self.faults.check()?;
+            self.inner.content_bytes().await
+        }
+        .boxed()
+    }
+
+    fn create_session(&self, id: SessionId, note: Bytes) -> BoxFuture<'_, Result<()>> {
+        async move {
+            self.faults.check_room()?;
+            self.inner.create_session(id, note).await
+        }
+        .boxed()
+    }
+
+    fn view_session(&self, id: SessionId) -> BoxFuture<'_, Result<SessionView>> {
+        async move {
+            self.faults.check()?;
+            self.inner.view_session(id).await
+        }
+        .boxed()
+    }
+
+    fn resume_session(&self, id: SessionId) -> BoxFuture<'_, Result<Box<dyn Session>>> {
+        async move {
+            self.faults.check()?;
+            let inner = self.inner.resume_session(id).await?;
+            Ok(Box::new(FaultySession { inner, faults: self.faults.clone() }) as Box<dyn Session>)
+        }
+        .boxed()
+    }
+
+    fn drop_session(&self, id: SessionId) -> BoxFuture<'_, Result<()>> {
+        async move {
+            self.faults.check()?;
+            self.inner.drop_session(id).await
+        }
+        .boxed()
+    }
+
+    fn stale_sessions(&self, older_than: Duration) -> BoxFuture<'_, Result<Vec<SessionId>>> {
+        async move {
+            self.faults.check()?;
+            self.inner.stale_sessions(older_than).await
+        }
+        .boxed()
+    }
+
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<()>> {
         async move {
             self.faults.check()?;
             self.inner.delete(key).await
+        }
+        .boxed()
+    }
+}
+
+struct FaultySession {
+    inner: Box<dyn Session>,
+    faults: Faults,
+}
+
+impl Session for FaultySession {
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<()>> {
+        async move {
+            self.faults.check_room()?;
+            self.inner.write(bytes).await
+        }
+        .boxed()
+    }
+
+    fn save(self: Box<Self>) -> BoxFuture<'static, Result<u64>> {
+        async move {
+            self.faults.check_room()?;
+            self.inner.save().await
+        }
+        .boxed()
+    }
+
+    fn finish(self: Box<Self>, algorithm: Algorithm) -> BoxFuture<'static, Result<Box<dyn FinishedBlob>>> {
+        async move {
+            self.faults.check()?;
+            let inner = self.inner.finish(algorithm).await?;
+            Ok(Box::new(FinishedFaultyBlob { inner, faults: self.faults }) as Box<dyn FinishedBlob>)
         }
         .boxed()
     }

@@ -1,0 +1,187 @@
+//! What still uses a package, and whether that keeps its object.
+
+use std::time::Duration;
+
+use crds::{Package, PackageRegistry, Removal, condition, names};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, ResourceExt};
+use url::Url;
+
+use super::{dereference::Dereferenced, reconcile::PackageContext};
+use crate::{
+    condition::is_true,
+    context::Context,
+    error::chain,
+    workloads::{Served, Usage, WantedImage, usage},
+};
+
+/// Age of what the status is made from.
+const SEEN: Duration = Duration::from_mins(2);
+/// Age of what a deletion is decided by.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// Who uses a published package now; `None` where that can't be known, or there is nothing to use.
+pub async fn seen(package: &Package, found: &Dereferenced, context: &Context) -> Option<Usage> {
+    let registry = found.registry.as_ref()?;
+    let images = images_of(package, found);
+    if images.is_empty() {
+        return Some(Usage::default());
+    }
+    match context.workloads.running(&context.client, SEEN).await {
+        Ok(survey) => Some(usage(&images, &served(registry), &survey)),
+        Err(error) => {
+            tracing::debug!("who uses Package {} can't be known: {}", package.name_any(), chain(&error));
+            None
+        }
+    }
+}
+
+/// What a deletion does about users.
+#[derive(Debug)]
+pub enum Guard {
+    /// Nothing stands against it.
+    Go,
+    /// It goes on, and these lose their image.
+    Warn(Usage),
+    /// It waits for these.
+    Hold(Usage),
+}
+
+/// Whether a deletion may go on. What can't be known doesn't hold it up for ever: `overdue` ends that.
+///
+/// # Errors
+/// When the API server can't be asked, and the deletion isn't overdue.
+pub async fn guard(
+    package: &Package,
+    found: &Dereferenced,
+    overdue: bool,
+    context: &PackageContext,
+) -> Result<Guard, kube::Error> {
+    let shared = &context.shared;
+    let Some(registry) = found.registry.as_ref() else { return Ok(Guard::Go) };
+    let images = images_of(package, found);
+    if images.is_empty() || registry.metadata.deletion_timestamp.is_some() || is_forced(package) {
+        return Ok(Guard::Go);
+    }
+    let asked = async {
+        if is_leaving(package, shared).await? {
+            return Ok(Usage::default());
+        }
+        let survey = shared.workloads.everything(&shared.client, FRESH).await?;
+        Ok(usage(&images, &served(registry), &survey))
+    };
+    match asked.await {
+        Ok(found) => Ok(decide(found, registry.spec.packages.removal)),
+        Err(error) if overdue => {
+            tracing::warn!("Package {} goes, though nobody knows who uses it: {}", package.name_any(), chain(&error));
+            Ok(Guard::Go)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn decide(found: Usage, removal: Removal) -> Guard {
+    match removal {
+        _ if found.count == 0 => Guard::Go,
+        Removal::BlockIfInUse => Guard::Hold(found),
+        Removal::WarnIfInUse => Guard::Warn(found),
+    }
+}
+
+/// Whether somebody wants it gone whoever uses it.
+fn is_forced(package: &Package) -> bool {
+    package.annotations().get(names::FORCE_REMOVAL).is_some_and(|value| value == "true")
+}
+
+/// Whether the whole namespace goes.
+async fn is_leaving(package: &Package, context: &Context) -> Result<bool, kube::Error> {
+    let api: Api<Namespace> = Api::all(context.client.clone());
+    let found = api.get_opt(&package.namespace().unwrap_or_default()).await?;
+    Ok(found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
+}
+
+/// Images that go with this package alone. Pure.
+fn images_of(package: &Package, found: &Dereferenced) -> Vec<WantedImage> {
+    let own = wanted(package);
+    let others: Vec<WantedImage> = found.siblings.iter().flat_map(|other| wanted(other)).collect();
+    own.into_iter().filter(|image| !others.contains(image)).collect()
+}
+
+fn wanted(package: &Package) -> Vec<WantedImage> {
+    let Some(status) = &package.status else { return Vec::new() };
+    if !is_true(&status.conditions, condition::PUBLISHED) {
+        return Vec::new();
+    }
+    status.images.iter().filter_map(|image| WantedImage::new(&image.reference, &image.digest)).collect()
+}
+
+/// The names that a registry's images go by. Pure.
+fn served(registry: &PackageRegistry) -> Served {
+    let status = registry.status.as_ref();
+    let urls = status.map(|status| status.url.iter().chain(&status.urls)).into_iter().flatten();
+    let host = |url: &String| {
+        let url = Url::parse(url).ok()?;
+        let host = url.host_str()?;
+        Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+    };
+    Served {
+        hosts: urls.filter_map(host).collect(),
+        mirrors: registry.spec.node_trust.mirrors.iter().cloned().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn package(uid: &str, published: &str, image: &str) -> Package {
+        serde_saphyr::from_str(&format!(
+            "{{apiVersion: registry.dcos.io/v1alpha1, kind: Package, metadata: {{name: {uid}, namespace: apps, uid: {uid}}}, \
+             spec: {{registryRef: {{name: main}}, source: {{}}}}, status: {{images: [{{name: a, reference: '{image}', digest: 'd'}}], \
+             conditions: [{{type: Published, status: '{published}', reason: Succeeded, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}}]}}}}"
+        ))
+        .unwrap()
+    }
+
+    fn found(siblings: Vec<Package>) -> Dereferenced {
+        Dereferenced { registry: None, siblings: siblings.into_iter().map(Arc::new).collect() }
+    }
+
+    #[test]
+    fn an_image_that_another_published_package_has_does_not_go_with_this_one() {
+        let own = package("a", "True", "h/docker.io/library/redis:5@d");
+        assert_eq!(images_of(&own, &found(vec![])).len(), 1);
+        let same = package("b", "True", "h/docker.io/library/redis:5@d");
+        assert!(images_of(&own, &found(vec![same])).is_empty());
+        for other in [package("b", "False", "h/docker.io/library/redis:5@d"), package("b", "True", "h/quay.io/x:5@d")] {
+            assert_eq!(images_of(&own, &found(vec![other])).len(), 1);
+        }
+    }
+
+    #[test]
+    fn what_is_not_published_has_no_users() {
+        assert!(images_of(&package("a", "False", "h/docker.io/library/redis:5@d"), &found(vec![])).is_empty());
+    }
+
+    #[test]
+    fn the_annotation_forces_only_with_the_value_true() {
+        let mut object = package("a", "True", "h/x/y:1@d");
+        assert!(!is_forced(&object));
+        for (value, forced) in [("true", true), ("false", false), ("", false)] {
+            object.annotations_mut().insert(names::FORCE_REMOVAL.into(), value.into());
+            assert_eq!(is_forced(&object), forced);
+        }
+    }
+
+    #[test]
+    fn the_registrys_rule_decides_what_users_mean() {
+        let used = || Usage { count: 1, examples: vec!["Pod a/b".into()] };
+        assert!(matches!(decide(used(), Removal::BlockIfInUse), Guard::Hold(_)));
+        assert!(matches!(decide(used(), Removal::WarnIfInUse), Guard::Warn(_)));
+        for removal in [Removal::BlockIfInUse, Removal::WarnIfInUse] {
+            assert!(matches!(decide(Usage::default(), removal), Guard::Go));
+        }
+    }
+}
