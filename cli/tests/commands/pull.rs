@@ -325,8 +325,14 @@ fn what_is_damaged_in_the_cache_is_got_again() {
     registry.image("acme/web", Some("1"), "amd64", &[b"layer"]);
     define(folder.path(), &[&format!("{}/acme/web:1", registry.host)]);
     build(folder.path(), &[]);
-    let blob = cache(folder.path()).join("dcos-registry/blobs/sha256").join(hex(b"layer"));
+    let store = cache(folder.path()).join("dcos-registry");
+    let blob = store.join("blobs/sha256").join(hex(b"layer"));
     fs::write(&blob, "LAYER").unwrap();
+    build(folder.path(), &[]);
+    assert_eq!(fs::read(&blob).unwrap(), b"layer");
+    // A beginning that is wrong is found out in the end, and all of it is got.
+    fs::remove_file(&blob).unwrap();
+    fs::write(store.join("partial").join(hex(b"layer")), "evi").unwrap();
     build(folder.path(), &[]);
     assert_eq!(fs::read(&blob).unwrap(), b"layer");
 }
