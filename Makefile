@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-E2E := cargo run --quiet -p e2e --bin
+# Programs and tests are named without their package, so that all builds share one set of features and nothing is compiled twice.
+E2E := cargo run --quiet --bin
 export CARGO_TERM_COLOR ?= auto
 
 .PHONY: help demo demo-down test test-unit test-e2e lint generate verify image cluster-up cluster-down bench prerequisites
@@ -19,7 +20,8 @@ demo-down: prerequisites ## Take the demo down, and with it the cluster of this 
 test: verify lint test-unit test-e2e ## Everything: generated files, lints, unit tests, tests on a real cluster
 
 test-unit: prerequisites ## Tests without a cluster
-	cargo test --workspace --exclude e2e
+	tools=$$($(E2E) tools -- minio versitygw); { read -r minio; read -r versitygw; } <<<"$$tools"; \
+	  export PACKAGE_REGISTRY_TEST_MINIO=$$minio PACKAGE_REGISTRY_TEST_VERSITYGW=$$versitygw; cargo test --workspace --exclude e2e
 	cargo test -p e2e --lib --bins
 
 test-e2e: prerequisites ## Tests on a real cluster (yours: KUBECONFIG)
@@ -31,8 +33,8 @@ lint: prerequisites ## Formatting, clippy, dependency rules
 	image/deny.sh
 
 generate: prerequisites ## Write what is made from the code: CRDs, roles, the options table, install.yaml
-	cargo run --quiet -p controller --bin rbacgen -- .
-	cargo run --quiet -p crds --bin crdgen -- .
+	cargo run --quiet --bin rbacgen -- .
+	cargo run --quiet --bin crdgen -- .
 
 verify: generate ## Fail when a generated file isn't what the code makes
 	@changed=$$(git status --porcelain -- manifests docs/options.md); [ -z "$$changed" ] || { git --no-pager diff -- manifests docs/options.md; \
@@ -48,7 +50,7 @@ cluster-down: prerequisites ## Take that cluster down and leave nothing behind
 	$(E2E) cluster -- down
 
 bench: prerequisites ## Measure, side by side in one run
-	cargo run --quiet -p bench
+	cargo run --quiet --bin bench
 
 prerequisites:
 	@image/prerequisites.sh

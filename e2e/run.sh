@@ -3,11 +3,11 @@
 # ran before or KEEP_CLUSTER=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cluster() { cargo run --quiet -p e2e --bin cluster -- "$@"; }
+cluster() { cargo run --quiet --bin cluster -- "$@"; }
 if [ -z "${KUBECONFIG:-}" ] && ! cluster env >/dev/null 2>&1; then
   [ "${KEEP_CLUSTER:-}" = 1 ] || trap 'cluster down' EXIT
   cluster up
 fi
 # The controller on an API server of its own, which needs this machine's etcd: not with somebody else's cluster.
-[ $# -gt 0 ] || [ -n "${KUBECONFIG:-}" ] || cargo test -p e2e --test api_server -- --test-threads=1
-cargo test -p e2e --test cluster -- --test-threads=1 "$@"
+[ $# -gt 0 ] || [ -n "${KUBECONFIG:-}" ] || cargo test --test api_server -- --test-threads=1
+cargo test --test cluster -- --test-threads=1 "$@"

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 archive=$1 to=$2
 case $to in
   archive) echo "The image is in $archive." ;;
-  cluster) cargo run --quiet -p e2e --bin cluster -- load-image "$archive" ;;
+  cluster) cargo run --quiet --bin cluster -- load-image "$archive" ;;
   push:*)
     command -v skopeo >/dev/null || { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends skopeo >/dev/null; }
     form=docker-archive; tar -tf "$archive" | grep -qx oci-layout && form=oci-archive

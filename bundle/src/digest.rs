@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::{File, Image};
+use crate::model::File;
 
 /// `sha256:<hex>` of some bytes.
 #[must_use]
@@ -57,20 +57,24 @@ struct ImageContent<'a> {
 /// The RFC 8785 form of `{"files":[{"name","sha256"}…],"images":[{"digest","reference"}…],"metadata":"sha256:…"}`,
 /// lists sorted by name and reference, each item once.
 ///
-/// Its sha256 is the content digest, and it is what signatures of a package sign.
-pub(crate) fn content_document(metadata: &[u8], files: &[File], images: &[Image]) -> Vec<u8> {
+/// Its sha256 is the content digest, and it is what signatures of a package sign. `images` are reference and digest of the
+/// manifest or index.
+pub(crate) fn content_document<'a>(
+    metadata: &[u8],
+    files: impl IntoIterator<Item = &'a File>,
+    images: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Vec<u8> {
     let bare = |digest: &'_ str| -> usize { digest.find(':').map_or(0, |colon| colon + 1) };
-    let mut file_contents: Vec<_> = files
-        .iter()
+    let mut files: Vec<_> = files
+        .into_iter()
         .map(|file| FileContent { name: &file.name, sha256: file.digest.get(bare(&file.digest)..).unwrap_or_default() })
         .collect();
-    file_contents.sort();
-    file_contents.dedup();
-    let mut image_contents: Vec<_> =
-        images.iter().map(|image| ImageContent { reference: &image.reference, digest: &image.target.digest }).collect();
-    image_contents.sort();
-    image_contents.dedup();
-    let content = Content { files: file_contents, images: image_contents, metadata: sha256(metadata) };
+    files.sort();
+    files.dedup();
+    let mut images: Vec<_> = images.into_iter().map(|(reference, digest)| ImageContent { reference, digest }).collect();
+    images.sort();
+    images.dedup();
+    let content = Content { files, images, metadata: sha256(metadata) };
     // Strings and lists alone always have a canonical form.
     serde_jcs::to_vec(&content).unwrap_or_default()
 }

@@ -11,6 +11,8 @@ pub struct Bundle {
     pub metadata: Vec<u8>,
     /// `manifest.json`, byte for byte, where there is one.
     pub manifest: Option<Vec<u8>>,
+    /// `images/index.json`, byte for byte, where the images came in an OCI layout.
+    pub index: Option<Vec<u8>>,
     /// Signature bundles (`signatures/<n>.json`), byte for byte, in order of their names.
     pub signatures: Vec<Vec<u8>>,
     /// `packagingVersion` of the metadata: `3.0`, `4.0` or `5.0`.
@@ -29,11 +31,18 @@ pub struct Bundle {
     pub size: u64,
 }
 
+impl Image {
+    /// What the content digest says of it: its reference, and the digest of its manifest or index.
+    pub(crate) fn content(&self) -> (&str, &str) {
+        (&self.reference, &self.target.digest)
+    }
+}
+
 impl Bundle {
     /// The document whose sha256 is the content digest: what a signature of the package signs.
     #[must_use]
     pub fn content(&self) -> Vec<u8> {
-        content_document(&self.metadata, &self.files, &self.images)
+        content_document(&self.metadata, &self.files, self.images.iter().map(Image::content))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod collect;
 mod complete;
+mod parts;
 
 use std::io::{self, Read};
 
@@ -9,6 +10,7 @@ use snafu::Snafu;
 
 use crate::model::Bundle;
 use crate::zip::{ZipLimits, ZipStream};
+pub use parts::{Outline, Parts};
 
 /// Where the content goes while the bundle streams.
 ///

@@ -66,7 +66,9 @@ pub fn write<W: Write + Seek>(
     zip.finish()
 }
 
-fn index(images: &BTreeMap<String, Descriptor>) -> String {
+/// `images/index.json` for these targets by reference.
+#[must_use]
+pub fn index(images: &BTreeMap<String, Descriptor>) -> String {
     let named = |(reference, target): (&String, &Descriptor)| {
         json!({
             "mediaType": target.media_type,

@@ -25,7 +25,8 @@ const ATTEMPTS: usize = 4;
 pub enum Error {
     /// Something of that name belongs to somebody else.
     #[snafu(display(
-        "{kind} {name} exists and isn't the operator's: rename or delete it, or choose another name in the spec"
+        "{kind} {name} exists and isn't the operator's: rename or delete it, choose another name in the spec, or \
+         hand it over as docs/operations.md says"
     ))]
     NameTaken {
         /// Kind of the object.
@@ -92,8 +93,10 @@ pub struct Applied<K> {
 
 /// Brings the object of that name to `desired`. An object that is right already causes no mutating request.
 ///
-/// The object is ours when its controller owner is `desired`'s, or when it has no controller owner and carries all of
-/// [`IDENTITY_LABELS`] that `desired` has.
+/// The object is ours when its controller owner is `desired`'s; when it has no controller owner and carries all of
+/// [`IDENTITY_LABELS`] that `desired` has; or when it has neither owner nor a label that says otherwise, and the API server noted
+/// that this operator applied it: a retained volume stays the registry's although somebody took its labels off. Whoever may
+/// forge that note may set the labels as well.
 ///
 /// # Errors
 /// [`Error::NameTaken`] when it is somebody else's, [`Error::Leaving`] while it is being deleted, [`Error::Call`] otherwise.
@@ -211,7 +214,7 @@ fn ownership<K: Resource>(desired: &K, live: &K) -> Ownership {
             return Ownership::Leaving;
         }
         (_, Some(found)) => carries_identity(desired, live) && is_own_kind(found),
-        (_, None) => carries_identity(desired, live),
+        (_, None) => carries_identity(desired, live) || (was_applied(live) && !contradicts(desired, live)),
     };
     match (ours, live.meta().deletion_timestamp.is_some()) {
         (true, false) => Ownership::Ours,
@@ -233,6 +236,22 @@ fn carries_identity<K: Resource>(desired: &K, live: &K) -> bool {
     let mut identity =
         IDENTITY_LABELS.iter().filter_map(|label| wanted.get(*label).map(|value| (*label, value))).peekable();
     identity.peek().is_some() && identity.all(|(label, value)| found.get(label) == Some(value))
+}
+
+/// Whether the API server noted that this operator applied the object.
+fn was_applied<K: Resource>(object: &K) -> bool {
+    let notes = object.meta().managed_fields.iter().flatten();
+    notes.into_iter().any(|note| {
+        note.manager.as_deref() == Some(FIELD_MANAGER)
+            && note.operation.as_deref() == Some("Apply")
+            && note.subresource.as_deref().unwrap_or_default().is_empty()
+    })
+}
+
+/// Whether a label says that the object is somebody else's, or another registry's.
+fn contradicts<K: Resource>(desired: &K, live: &K) -> bool {
+    let labels = |object: &K, label: &str| object.meta().labels.as_ref().and_then(|labels| labels.get(label).cloned());
+    IDENTITY_LABELS.iter().any(|label| labels(live, label).is_some_and(|found| labels(desired, label) != Some(found)))
 }
 
 fn is_conflict(error: &kube::Error) -> bool {

@@ -85,15 +85,22 @@ async fn a_missing_child_is_made() {
 
 #[tokio::test]
 async fn an_object_of_somebody_else_is_left_alone() {
-    for (owner, labels) in [
-        (Value::Null, json!({})),
+    let ours = live()["metadata"]["managedFields"].clone();
+    for (owner, labels, notes) in [
+        (Value::Null, json!({}), Value::Null),
+        (Value::Null, json!({}), json!([{"manager": "kubectl", "operation": "Apply"}])),
+        (Value::Null, json!({}), json!([{"manager": FIELD_MANAGER, "operation": "Apply", "subresource": "status"}])),
+        (Value::Null, json!({"registry.dcos.io/registry": "other"}), ours.clone()),
+        (Value::Null, json!({"app.kubernetes.io/managed-by": "Helm"}), ours.clone()),
         (
             json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "uid": "u9", "controller": true}]),
             json!({"app.kubernetes.io/managed-by": "package-registry-operator", "registry.dcos.io/registry": "main"}),
+            ours.clone(),
         ),
         (
             Value::Null,
             json!({"app.kubernetes.io/managed-by": "package-registry-operator", "registry.dcos.io/registry": "other"}),
+            ours,
         ),
     ] {
         let (api, mut server) = cluster();
@@ -101,10 +108,26 @@ async fn an_object_of_somebody_else_is_left_alone() {
         let mut foreign = live();
         foreign["metadata"]["ownerReferences"] = owner;
         foreign["metadata"]["labels"] = labels;
+        foreign["metadata"]["managedFields"] = notes;
         answer(&mut server, StatusCode::OK, &foreign).await;
         assert!(matches!(pass.await.unwrap().unwrap_err(), Error::NameTaken { .. }));
         assert!(server.next_request().await.is_none());
     }
+}
+
+#[tokio::test]
+async fn a_retained_object_without_labels_is_ours_when_the_operator_applied_it_and_gets_them_back() {
+    let (api, mut server) = cluster();
+    let mut kept = desired();
+    kept.metadata.owner_references = None;
+    let pass = tokio::spawn(async move { apply(&api, &kept).await });
+    let mut bare = live();
+    bare["metadata"]["ownerReferences"] = Value::Null;
+    bare["metadata"]["labels"] = json!({"team": "blue"});
+    answer(&mut server, StatusCode::OK, &bare).await;
+    let (method, _, body) = answer(&mut server, StatusCode::OK, &live()).await;
+    assert_eq!((method, &body["metadata"]["labels"]["registry.dcos.io/registry"]), (Method::PATCH, &json!("main")));
+    assert_eq!(pass.await.unwrap().unwrap().change, Change::Changed);
 }
 
 #[tokio::test]

@@ -29,6 +29,13 @@ pub fn nanos(text: &str) -> Option<i128> {
     Some(if negative { -value } else { value })
 }
 
+/// A quantity of bytes, rounded up to whole ones; nothing when `text` isn't one, is negative, or beyond 2⁶⁴.
+#[must_use]
+pub fn bytes(text: &str) -> Option<u64> {
+    let nanos = nanos(text).filter(|nanos| *nanos >= 0)?;
+    u64::try_from(nanos.checked_add(999_999_999)? / 1_000_000_000).ok()
+}
+
 fn decimal_exponent(suffix: &str) -> Option<i32> {
     Some(match suffix {
         "n" => -9,
@@ -75,6 +82,16 @@ mod tests {
         }
         assert_ne!(nanos("1G"), nanos("1Gi"));
         assert!(nanos("-1") < nanos("0"));
+    }
+
+    #[test]
+    fn bytes_are_whole_and_not_negative() {
+        assert_eq!(bytes("32Gi"), Some(32 << 30));
+        assert_eq!(bytes("1"), Some(1));
+        assert_eq!(bytes("1500m"), Some(2));
+        assert_eq!(bytes("-1"), None);
+        assert_eq!(bytes("17E"), Some(17_000_000_000_000_000_000));
+        assert_eq!(bytes("99E"), None);
     }
 
     #[test]

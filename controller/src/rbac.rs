@@ -53,6 +53,13 @@ pub const CONTROLLER: Grant = Grant {
             verbs: &["get", "list", "watch", "patch"],
         },
         Rule {
+            why: "What was uploaded gets a Package, and one whose removal was asked for at the registry loses it.",
+            group: "registry.dcos.io",
+            resources: &["packages"],
+            names: &[],
+            verbs: &["create", "delete"],
+        },
+        Rule {
             why: "Their status.",
             group: "registry.dcos.io",
             resources: &["packageregistries/status", "packages/status"],
@@ -88,6 +95,13 @@ pub const CONTROLLER: Grant = Grant {
             verbs: &["get", "create", "patch", "delete"],
         },
         Rule { why: "The serving pods.", group: "apps", resources: &["deployments"], names: &[], verbs: APPLY },
+        Rule {
+            why: "How many of several serving pods may be evicted at a time.",
+            group: "policy",
+            resources: &["poddisruptionbudgets"],
+            names: &[],
+            verbs: APPLY,
+        },
         Rule {
             why: "Why a pod or a claim isn't ready, for the registry's status; which pods use a package's images.",
             group: "",

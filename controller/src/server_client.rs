@@ -14,11 +14,17 @@ use api::{ApiError, Declaration, DeclarationSpec, PackageList};
 use crds::PackageRegistry;
 use kube::{Client, ResourceExt};
 use reqwest::{Certificate, Method, RequestBuilder, StatusCode, redirect::Policy};
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use snafu::{OptionExt, ResultExt, Snafu};
 use url::Url;
 
-use crate::token::{self, Tokens};
+use crate::{
+    package::catalogue::{Catalogue, Entry},
+    token::{self, Tokens},
+};
 
 /// Longest time for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -219,9 +225,57 @@ impl ServerClient<'_> {
         Ok(self.send(self.request(Method::GET, "packages")).await?.unwrap_or_default())
     }
 
+    /// The catalogue with what says how each package came in.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn catalogue(&self) -> Result<Catalogue, Error> {
+        Ok(self.send(self.request(Method::GET, "packages")).await?.unwrap_or_default())
+    }
+
+    /// One package of the catalogue; `None`: it isn't there.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn package(&self, name: &str, version: &str) -> Result<Option<Entry>, Error> {
+        self.send(self.call(Method::GET, self.package_url(name, version))).await
+    }
+
+    /// Takes an upload out of the catalogue, whether somebody asked for that at the server or not; true when it is gone.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn delete_package(&self, name: &str, version: &str) -> Result<bool, Error> {
+        let mut url = self.package_url(name, version);
+        url.query_pairs_mut().append_pair("by", "controller");
+        Ok(self.send::<IgnoredAny>(self.call(Method::DELETE, url)).await?.is_none())
+    }
+
+    /// What the server says of its storage.
+    ///
+    /// # Errors
+    /// When the server can't be asked or refuses.
+    pub async fn storage_report(&self) -> Result<StorageReport, Error> {
+        Ok(self.send(self.request(Method::GET, "status")).await?.unwrap_or_default())
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/{path}", api::BASE_PATH));
+        self.call(method, url)
+    }
+
+    /// Name and version may hold any character, so each is encoded as one segment.
+    fn package_url(&self, name: &str, version: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/packages", api::BASE_PATH));
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.extend([name, version]);
+        }
+        url
+    }
+
+    fn call(&self, method: Method, url: Url) -> RequestBuilder {
         self.http.request(method, url).bearer_auth(&self.token)
     }
 
@@ -247,6 +301,38 @@ impl ServerClient<'_> {
             _ => RefusedSnafu { status, message }.fail(),
         }
     }
+}
+
+/// What a server says of itself in conditions: part of `GET /api/v1/status`, and of its `/readyz` while it isn't ready.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+pub struct StorageReport {
+    /// What it found; empty where it says nothing.
+    #[serde(default)]
+    pub conditions: Vec<ServerCondition>,
+}
+
+impl StorageReport {
+    /// What it says of its storage.
+    #[must_use]
+    pub fn storage(&self) -> Option<&ServerCondition> {
+        self.conditions.iter().find(|condition| condition.type_ == "Storage")
+    }
+}
+
+/// One finding of a server.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+pub struct ServerCondition {
+    /// What it is about: `Storage`.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// A word for programs.
+    #[serde(default)]
+    pub reason: String,
+    /// In words.
+    #[serde(default)]
+    pub message: String,
 }
 
 /// The words of an error's body: those of our own form, else its beginning.

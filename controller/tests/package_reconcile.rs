@@ -6,7 +6,7 @@ mod package_world;
 use std::time::Duration;
 
 use api::{FailureReason, State};
-use controller::package::{Error, sweep, validate};
+use controller::package::{Error, adoption, sweep, validate};
 use kube::runtime::{controller::Action, reflector::ObjectRef};
 use package_world::{World, uid};
 use serde_json::{Value, json};
@@ -37,6 +37,18 @@ fn delete(world: &mut World, name: &str, when: &str) {
     let mut object = world.object(name).unwrap();
     object["metadata"]["deletionTimestamp"] = json!(when);
     world.put(object);
+}
+
+fn serving(world: &World) -> validate::ServingRegistry {
+    let registry = world.context.shared.registries.get(&ObjectRef::new("main").within("apps")).unwrap();
+    validate::serving(&registry).unwrap()
+}
+
+/// Lets uploads and objects be brought together once.
+async fn adopt(world: &mut World) -> usize {
+    let steps = adoption::adopt(&serving(world), &world.context.shared).await.unwrap();
+    world.observe_all();
+    steps
 }
 
 const LONG_AGO: &str = "2026-01-01T00:00:00Z";
@@ -209,10 +221,7 @@ async fn a_deletion_gives_up_in_time_and_what_it_left_is_swept_later() {
     world.pass("other").await.unwrap();
     world.pass("other").await.unwrap();
     world.publish("other", "other", "1");
-    let shared = &world.context.shared;
-    let registry = shared.registries.get(&ObjectRef::new("main").within("apps")).unwrap();
-    let serving = validate::serving(&registry).unwrap();
-    assert_eq!(sweep::sweep(&serving, shared).await.unwrap(), [uid("redis")]);
+    assert_eq!(sweep::sweep(&serving(&world), &world.context.shared).await.unwrap(), [uid("redis")]);
     let left: Vec<String> = world.server.lock().unwrap().declarations.keys().cloned().collect();
     assert_eq!(left, [uid("other")]);
 }
@@ -259,4 +268,90 @@ async fn a_refused_token_is_made_anew() {
     world.server.lock().unwrap().denies = false;
     world.pass("redis").await.unwrap();
     assert_eq!(world.cluster.lock().unwrap().tokens, 2);
+}
+
+fn digest(digit: &str) -> String {
+    format!("sha256:{}", digit.repeat(64))
+}
+
+/// A world in which `kafka` 2.0 was uploaded and has its Package.
+async fn uploaded() -> World {
+    let mut world = World::begin().await;
+    world.upload("kafka", "2.0", &digest("a"));
+    assert_eq!(adopt(&mut world).await, 1);
+    world.pass("kafka-2.0").await.unwrap();
+    world.pass("kafka-2.0").await.unwrap();
+    world.calls();
+    world.writes();
+    world
+}
+
+#[tokio::test]
+async fn an_upload_gets_a_package_that_becomes_ready_and_is_then_left_alone() {
+    let mut world = uploaded().await;
+    assert_eq!(world.condition("kafka-2.0", "Ready"), pair("True", "Succeeded"));
+    let status = world.object("kafka-2.0").unwrap()["status"].clone();
+    assert_eq!((&status["name"], &status["version"], &status["size"]), (&json!("kafka"), &json!("2.0"), &json!(10)));
+    assert_eq!(adopt(&mut world).await, 0);
+    world.calls();
+    world.pass("kafka-2.0").await.unwrap();
+    assert!(world.calls().is_empty() && world.writes().is_empty());
+}
+
+#[tokio::test]
+async fn deleting_the_package_of_an_upload_takes_it_out_of_the_registry() {
+    let mut world = uploaded().await;
+    delete(&mut world, "kafka-2.0", NEVER);
+    assert!(matches!(world.pass("kafka-2.0").await.unwrap_err(), Error::Withdrawing));
+    assert_eq!(world.calls(), ["GET kafka/2.0", "DELETE kafka/2.0?by=controller"]);
+    world.pass("kafka-2.0").await.unwrap();
+    assert!(world.object("kafka-2.0").is_none() && world.server.lock().unwrap().uploads.is_empty());
+}
+
+#[tokio::test]
+async fn a_removal_that_was_asked_for_at_the_registry_deletes_the_package_and_then_the_content() {
+    let mut world = uploaded().await;
+    let coordinate = ("kafka".to_owned(), "2.0".to_owned());
+    world.server.lock().unwrap().uploads.get_mut(&coordinate).unwrap()["removalRequested"] = json!(true);
+    assert_eq!(adopt(&mut world).await, 1);
+    assert!(world.object("kafka-2.0").unwrap()["metadata"]["deletionTimestamp"].is_string());
+    world.pass("kafka-2.0").await.unwrap_err();
+    world.pass("kafka-2.0").await.unwrap();
+    assert!(world.object("kafka-2.0").is_none() && world.server.lock().unwrap().uploads.is_empty());
+}
+
+#[tokio::test]
+async fn an_upload_that_was_lost_is_said_and_its_package_stays() {
+    let mut world = uploaded().await;
+    world.server.lock().unwrap().uploads.clear();
+    let url = world.server_url();
+    world.set_registry(&url, "2026-01-02T00:00:00Z", "True");
+    assert_eq!(adopt(&mut world).await, 0);
+    assert!(matches!(world.pass("kafka-2.0").await.unwrap_err(), Error::ContentMissing { .. }));
+    assert_eq!(world.condition("kafka-2.0", "Published"), pair("False", "ContentMissing"));
+    assert_eq!(world.condition("kafka-2.0", "Stalled"), pair("True", "ContentMissing"));
+
+    world.upload("kafka", "2.0", &digest("a"));
+    world.pass("kafka-2.0").await.unwrap();
+    assert_eq!(world.condition("kafka-2.0", "Ready"), pair("True", "Succeeded"));
+}
+
+#[tokio::test]
+async fn deleting_the_package_of_an_upload_leaves_what_another_one_names_or_a_declaration_has() {
+    let mut world = uploaded().await;
+    let mut second = world.object("kafka-2.0").unwrap();
+    second["metadata"] = json!({"name": "second", "namespace": "apps", "uid": uid("second"), "generation": 1});
+    world.put(second);
+    delete(&mut world, "kafka-2.0", NEVER);
+    world.pass("kafka-2.0").await.unwrap();
+    assert!(world.object("kafka-2.0").is_none());
+    assert_eq!(world.server.lock().unwrap().uploads.len(), 1);
+
+    world.pass("second").await.unwrap();
+    let coordinate = ("kafka".to_owned(), "2.0".to_owned());
+    world.server.lock().unwrap().uploads.get_mut(&coordinate).unwrap()["managedBy"] = json!(uid("redis"));
+    delete(&mut world, "second", NEVER);
+    world.pass("second").await.unwrap();
+    assert!(world.object("second").is_none());
+    assert_eq!(world.server.lock().unwrap().uploads.len(), 1);
 }

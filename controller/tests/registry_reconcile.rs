@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use controller::{error::Classified, trust::writer};
 use registry_world::{
-    ACCOUNT, AGENTS, AUTHORITY, CA_CONFIG_MAP, CLAIM, DEPLOYMENT, PUBLISHER, PUBLISHER_BINDING, REGISTRY, REVIEWER,
-    SERVICE, SERVING, TRUST_LIST, World,
+    ACCOUNT, AGENTS, AUTHORITY, BUDGET, CA_CONFIG_MAP, CLAIM, CREDENTIALS, DEPLOYMENT, PUBLISHER, PUBLISHER_BINDING,
+    REGISTRY, REVIEWER, SERVICE, SERVING, TRUST_LIST, World,
 };
 use serde_json::{Value, json};
 
@@ -427,4 +427,61 @@ async fn nodes_are_told_of_a_registry_and_told_to_forget_it_before_it_goes() {
     assert!(world.object(REVIEWER).is_none());
     assert!(world.object(AGENTS).is_some(), "agents clean up and stay");
     writer.abort();
+}
+
+fn on_a_bucket(instances: u32) -> Value {
+    json!({"nodeTrust": {"enabled": false}, "instances": instances,
+        "storage": {"s3": {"bucket": "packages", "credentialsSecretRef": {"name": "store"}, "profile": "blue"}}})
+}
+
+fn credentials(file: &str) -> Value {
+    json!({"metadata": {"name": "store", "namespace": "demo", "uid": "store"},
+        "data": {"credentials": k8s_openapi::ByteString(file.as_bytes().to_vec())}})
+}
+
+const BLUE: &str = "[blue]\naws_access_key_id = A\naws_secret_access_key = hunter2\n";
+
+#[tokio::test]
+async fn a_registry_on_a_bucket_claims_no_volume_and_of_several_pods_one_may_be_evicted() {
+    let mut world = World::begin(&on_a_bucket(3));
+    world.put(CREDENTIALS, credentials(BLUE));
+    world.settle().await;
+    assert!(world.object(CLAIM).is_none());
+    assert_eq!(world.object(DEPLOYMENT).unwrap()["spec"]["replicas"], 3);
+    assert_eq!(world.object(BUDGET).unwrap()["spec"]["maxUnavailable"], 1);
+    assert_eq!(world.object(REGISTRY).unwrap()["status"]["storage"]["kind"], "s3");
+    world.pass().await.unwrap();
+    assert_eq!(world.writes(), Vec::<String>::new());
+
+    world.remove(BUDGET);
+    world.pass().await.unwrap();
+    assert!(world.object(BUDGET).is_some());
+
+    world.edit(REGISTRY, "/spec", on_a_bucket(1));
+    world.pass().await.unwrap();
+    assert!(world.object(BUDGET).is_none(), "a budget would keep the one pod's node from being drained");
+}
+
+#[tokio::test]
+async fn credentials_that_break_are_said_without_a_value_and_the_pods_stay_as_they_are() {
+    let mut world = World::begin(&on_a_bucket(3));
+    world.put(CREDENTIALS, credentials(BLUE));
+    world.settle().await;
+    let before = world.object(DEPLOYMENT).unwrap();
+    for (file, words) in [
+        ("[red]\naws_access_key_id = A\naws_secret_access_key = hunter2\n", "has no profile [blue]"),
+        ("[blue]\naws_secret_access_key = hunter2\n", "has no aws_access_key_id in the profile [blue]"),
+    ] {
+        world.put(CREDENTIALS, credentials(file));
+        world.pass().await.unwrap();
+        let (status, reason, message) = world.condition("StorageReady");
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "SecretInvalid"));
+        assert!(message.contains(words) && !message.contains("hunter2"), "{message}");
+        assert_eq!(world.condition("Ready").1, "SecretInvalid");
+        assert_eq!(world.object(DEPLOYMENT).unwrap(), before);
+    }
+    world.put(CREDENTIALS, credentials(&BLUE.replace("hunter2", "hunter3")));
+    world.pass().await.unwrap();
+    assert_ne!(world.condition("StorageReady").1, "SecretInvalid");
+    assert_eq!(world.object(DEPLOYMENT).unwrap(), before, "new credentials reach the pods without a roll-out");
 }

@@ -12,12 +12,13 @@ pub mod registry;
 
 pub use package::{
     ImageStatus, Package, PackageSource, PackageSpec, PackageStatus, ProgressStatus, RegistryReference,
-    SecretReference, UrlSource, WorkloadsStatus,
+    SecretReference, UploadSource, UrlSource, WorkloadsStatus,
 };
 pub use registry::{
-    CertificateStatus, DeletionPolicy, InstancesStatus, LocalStorage, NodeTrust, NodesStatus, PackageRegistry,
-    PackageRegistrySpec, PackageRegistryStatus, Packages, PackagesStatus, PodTemplate, Removal, SelfManagedTls,
-    Service, ServiceAccount, ServiceType, Sources, Storage, StorageStatus, Tls,
+    CaBundleKind, CaBundleReference, CertificateStatus, DeletionPolicy, GarbageCollection, InstancesStatus,
+    LocalStorage, NodeTrust, NodesStatus, OnConflict, PackageRegistry, PackageRegistrySpec, PackageRegistryStatus,
+    Packages, PackagesStatus, PodTemplate, Removal, S3Storage, SelfManagedTls, Service, ServiceAccount, ServiceType,
+    Sources, Storage, StorageStatus, Tls,
 };
 
 /// Group of both kinds.

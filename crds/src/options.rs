@@ -19,7 +19,11 @@ pub struct OriginalOption {
 /// All options of the original (their list: the Universe reference, section 16).
 pub const ORIGINAL_OPTIONS: &[OriginalOption] = &[
     option("service.name", Some("service.name"), "Fixes the host name: `<name>.<namespace>.svc`."),
-    option("service.instances", Some("instances"), "One, as local storage has one writer; more come with S3 storage."),
+    option(
+        "service.instances",
+        Some("instances"),
+        "More than one only with `storage.s3`: local storage has one writer.",
+    ),
     option("service.cpus", Some("resources"), "`resources.requests.cpu` and `resources.limits.cpu`."),
     option("service.mem", Some("resources"), "`resources.requests.memory` and `resources.limits.memory`."),
     option("service.disk", Some("storage.local.size"), "Size of the claimed volume."),
@@ -34,11 +38,15 @@ pub const ORIGINAL_OPTIONS: &[OriginalOption] = &[
         None,
         "Comes with `storage.volume`; `podTemplate.nodeSelector` pins a pod today.",
     ),
-    option("registry.s3.credential-secret-path", None, "Comes with `storage.s3`."),
-    option("registry.s3.credential-profile-name", None, "Comes with `storage.s3`."),
-    option("registry.s3.bucket", None, "Comes with `storage.s3`."),
-    option("registry.s3.path", None, "Comes with `storage.s3`."),
-    option("registry.s3.endpoint", None, "Comes with `storage.s3`."),
+    option(
+        "registry.s3.credential-secret-path",
+        Some("storage.s3.credentialsSecretRef"),
+        "A Secret of the registry's namespace; its key `credentials` holds the same file.",
+    ),
+    option("registry.s3.credential-profile-name", Some("storage.s3.profile"), "Profile in that file."),
+    option("registry.s3.bucket", Some("storage.s3.bucket"), "The bucket must exist."),
+    option("registry.s3.path", Some("storage.s3.path"), "No two registries may share bucket and path."),
+    option("registry.s3.endpoint", Some("storage.s3.endpoint"), "Not needed for Amazon's own."),
 ];
 
 const fn option(name: &'static str, field: Option<&'static str>, note: &'static str) -> OriginalOption {

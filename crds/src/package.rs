@@ -43,7 +43,7 @@ pub struct PackageSpec {
     #[schemars(range(min = 0, max = 4_611_686_018_427_387_904_i64))]
     pub release_version: Option<i64>,
 
-    /// Where the `.dcos` file comes from: exactly one of its fields.
+    /// Where the package comes from: exactly one of its fields.
     pub source: PackageSource,
 
     /// While true nothing is fetched or changed for this object; what is published stays.
@@ -64,11 +64,27 @@ pub struct RegistryReference {
 /// Where a bundle comes from.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.url)").message("exactly one source must be set: url"))]
+#[x_kube(validation = Rule::new("(has(self.url) ? 1 : 0) + (has(self.upload) ? 1 : 0) == 1").message("exactly one source must be set: url or upload"))]
+#[x_kube(validation = Rule::new("has(self.upload) == has(oldSelf.upload)")
+    .message("an upload can't become another kind of source, nor the other way: delete the Package and make a new one"))]
 pub struct PackageSource {
     /// A `.dcos` file behind an address. The registry's `packages.sources` must allow its host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<UrlSource>,
+
+    /// What came in through the command line or the web pages. The operator makes such Packages by itself; deleting one takes
+    /// the package out of the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<UploadSource>,
+}
+
+/// A package that was uploaded.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct UploadSource {
+    /// Content digest of the package: `sha256:` and 64 lower-case hexadecimal digits, as the registry says it.
+    #[schemars(length(min = 71, max = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]
+    pub digest: String,
 }
 
 /// A `.dcos` file behind an address.

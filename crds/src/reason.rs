@@ -20,6 +20,12 @@ pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
 pub const CONFIG_PATH_UNSET: &str = "ConfigPathUnset";
 /// The spec asks for something that can't be done; the message says what would be right.
 pub const INVALID_SPEC: &str = "InvalidSpec";
+/// `StorageReady`: the pods' clocks and the store's differ too much, so requests can't be signed.
+pub const CLOCK_SKEW: &str = "ClockSkew";
+/// `StorageReady`: the store lets two writers win where only one may, so that several pods can't share it.
+pub const S3_COORDINATION_UNSAFE: &str = "S3CoordinationUnsafe";
+/// `StorageReady`: the store gives no answer.
+pub const UNREACHABLE: &str = "Unreachable";
 
 /// `Fetched`: the source could not be read.
 pub const FETCH_FAILED: &str = "FetchFailed";
@@ -42,3 +48,5 @@ pub const STORAGE_FULL: &str = "StorageFull";
 pub const IN_USE: &str = "InUse";
 /// `InUse`: nothing uses the package's images.
 pub const NOT_IN_USE: &str = "NotInUse";
+/// `Published`: the registry hasn't the upload that the spec names.
+pub const CONTENT_MISSING: &str = "ContentMissing";

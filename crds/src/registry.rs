@@ -1,14 +1,23 @@
 //! The `PackageRegistry` kind: one registry, its storage, certificates, identities and serving pods.
 
+mod packages;
+mod status;
+mod storage;
+
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::core::v1::{Affinity, LocalObjectReference, ResourceRequirements, Toleration, TopologySpreadConstraint},
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Condition},
+use k8s_openapi::api::core::v1::{
+    Affinity, LocalObjectReference, ResourceRequirements, Toleration, TopologySpreadConstraint,
 };
 use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    packages::{GarbageCollection, OnConflict, Packages, Removal, Sources},
+    status::{CertificateStatus, InstancesStatus, NodesStatus, PackageRegistryStatus, PackagesStatus, StorageStatus},
+    storage::{CaBundleKind, CaBundleReference, LocalStorage, S3Storage, Storage},
+};
 
 /// A package registry in its namespace.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -27,6 +36,8 @@ use serde::{Deserialize, Serialize};
     cel,
     validation = Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must have at most 40 characters, begin with a letter and hold only a-z, 0-9 and '-'"),
+    validation = Rule::new("self.spec.instances == 1 || has(self.spec.storage.s3)")
+        .message("spec.instances above 1 needs spec.storage.s3: local storage is written by one pod alone"),
     printcolumn(name = "Storage", type_ = "string", json_path = ".status.storage.kind"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
     printcolumn(name = "Packages", type_ = "integer", json_path = ".status.packages.ready"),
@@ -45,8 +56,8 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PackageRegistrySpec {
-    /// Serving pods. Local storage is written by one pod alone.
-    #[schemars(range(min = 1, max = 1))]
+    /// Serving pods. Local storage is written by one pod alone; more of them need `storage.s3`.
+    #[schemars(range(min = 1, max = 64))]
     #[serde(default = "one")]
     pub instances: i32,
 
@@ -92,8 +103,12 @@ pub struct PackageRegistrySpec {
     #[serde(default)]
     pub packages: Packages,
 
+    /// When and how content is collected that nothing refers to any more.
+    #[serde(default, skip_serializing_if = "GarbageCollection::is_empty")]
+    pub garbage_collection: GarbageCollection,
+
     /// What happens to the volume and to the Secret of the certificate authority when the object is deleted. `Retain`:
-    /// they stay, and a registry of the same name adopts them. `Delete`: they go too.
+    /// they stay, and a registry of the same name adopts them. `Delete`: they go too. What is in a bucket always stays.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
@@ -116,6 +131,7 @@ impl Default for PackageRegistrySpec {
             node_trust: NodeTrust::default(),
             service_account: ServiceAccount::default(),
             packages: Packages::default(),
+            garbage_collection: GarbageCollection::default(),
             deletion_policy: DeletionPolicy::default(),
             suspend: false,
         }
@@ -157,44 +173,6 @@ impl PodTemplate {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-/// Where the content is kept.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.local)").message("exactly one storage must be set: local"))]
-pub struct Storage {
-    /// A volume that the operator claims. For one serving pod.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub local: Option<LocalStorage>,
-}
-
-impl Default for Storage {
-    fn default() -> Self {
-        Self { local: Some(LocalStorage::default()) }
-    }
-}
-
-/// A volume claimed from a storage class.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(
-    "has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)"
-).message("storageClassName is immutable: a claimed volume can't move to another class"))]
-pub struct LocalStorage {
-    /// Size of the volume. It can grow where the storage class allows it, never shrink.
-    #[serde(default = "ten_gibibytes")]
-    pub size: Quantity,
-    /// Storage class of the claim; unless set, the cluster's default one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub storage_class_name: Option<String>,
-}
-
-impl Default for LocalStorage {
-    fn default() -> Self {
-        Self { size: ten_gibibytes(), storage_class_name: None }
     }
 }
 
@@ -307,57 +285,6 @@ impl ServiceAccount {
     }
 }
 
-/// Rules for packages.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Packages {
-    /// From where bundles may be fetched. Empty: from nowhere.
-    pub sources: Sources,
-    /// What happens when a Package is deleted whose images are still used by pods, or by what is scaled to zero, suspended or
-    /// waits in a `CronJob`.
-    pub removal: Removal,
-}
-
-/// What a deletion does about workloads that use the package.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Removal {
-    /// The Package object stays, with a condition that names the workloads, until they are gone or the annotation
-    /// `registry.dcos.io/force-removal: "true"` is set.
-    #[default]
-    BlockIfInUse,
-    /// An Event names the workloads, and the package goes.
-    WarnIfInUse,
-}
-
-/// From where bundles may be fetched. A source must match one of the lists; loopback, link-local and cloud metadata addresses
-/// never do by a host name.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Sources {
-    /// Host names, with or without `:port`, compared to the letter.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 64),
-        inner(length(min = 1, max = 260), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$"))
-    )]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub allowed_hosts: Vec<String>,
-    /// Address ranges in CIDR form, as `10.20.0.0/16`.
-    #[serde(default, rename = "allowedCIDRs", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 64), regex(pattern = "^[0-9a-fA-F.:]+/[0-9]{1,3}$")))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub allowed_cidrs: Vec<String>,
-    /// Whether a source must carry `sha256`.
-    #[serde(default = "yes")]
-    pub require_digest: bool,
-}
-
-impl Default for Sources {
-    fn default() -> Self {
-        Self { allowed_hosts: Vec::new(), allowed_cidrs: Vec::new(), require_digest: true }
-    }
-}
-
 /// What happens to kept content when the object is deleted.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum DeletionPolicy {
@@ -368,132 +295,12 @@ pub enum DeletionPolicy {
     Delete,
 }
 
-/// What a registry is like now.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct PackageRegistryStatus {
-    /// Generation of the spec that this status is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-
-    /// `StorageReady`, `CertificateReady`, `ServingReady`, `NodesTrusted`, `Ready`; `Reconciling` and `Stalled` only while True.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
-    pub conditions: Vec<Condition>,
-
-    /// Address of the registry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-
-    /// Every address that its certificate and the nodes know.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
-    pub urls: Vec<String>,
-
-    /// Cluster addresses of the Service, asked for again when it must be made anew.
-    #[serde(default, rename = "clusterIPs", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 2))]
-    pub cluster_ips: Vec<String>,
-
-    /// Certificates (PEM) of the authorities to trust; during a rotation the old and the new one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_bundle: Option<String>,
-
-    /// The serving certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<CertificateStatus>,
-
-    /// The serving pods.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instances: Option<InstancesStatus>,
-
-    /// The nodes that trust the registry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nodes: Option<NodesStatus>,
-
-    /// The Package objects of this registry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub packages: Option<PackagesStatus>,
-
-    /// The storage.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub storage: Option<StorageStatus>,
-
-    /// Version of the operator that last reconciled the registry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-
-    /// Value of the annotation `registry.dcos.io/rotate-ca` that was last acted on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_handled_ca_rotation: Option<String>,
-}
-
-/// The serving certificate.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct CertificateStatus {
-    /// When it expires (RFC 3339).
-    pub not_after: String,
-    /// When it is renewed (RFC 3339).
-    pub renewal_time: String,
-    /// SHA-256 of the certificate (DER), hexadecimal.
-    pub fingerprint: String,
-}
-
-/// Serving pods.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct InstancesStatus {
-    /// Pods that serve.
-    pub ready: i32,
-    /// Pods that should.
-    pub desired: i32,
-}
-
-/// Nodes.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct NodesStatus {
-    /// Nodes that trust the registry.
-    pub trusted: i32,
-    /// Nodes that should.
-    pub desired: i32,
-    /// The same for people: `11/12`.
-    pub summary: String,
-    /// When nodes first trusted the registry so that it could be Ready (RFC 3339); never changed afterwards.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trusted_since: Option<String>,
-}
-
-/// Package objects.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct PackagesStatus {
-    /// Package objects that refer to the registry.
-    pub total: i32,
-    /// Those that are Ready.
-    pub ready: i32,
-}
-
-/// Storage.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct StorageStatus {
-    /// Kind of storage: `local`.
-    pub kind: String,
-}
-
 fn one() -> i32 {
     1
 }
 
 fn yes() -> bool {
     true
-}
-
-fn ten_gibibytes() -> Quantity {
-    Quantity("10Gi".into())
 }
 
 fn ten_years() -> Duration {

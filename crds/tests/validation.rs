@@ -1,7 +1,7 @@
 //! The CEL rules of both kinds, run as the API server runs them.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
 
-use crds::{Package, PackageRegistry};
+use crds::{Package, PackageRegistry, PackageSource, UploadSource};
 
 fn registry(spec: &str) -> PackageRegistry {
     named("dcos-registry", spec)
@@ -78,4 +78,72 @@ fn a_package_without_a_source_is_refused() {
     let mut package = package("a");
     package.spec.source.url = None;
     assert!(refusal(package.validate_cel()).contains("exactly one source"));
+}
+
+const S3: &str = "{instances: 3, storage: {s3: {bucket: packages}}}";
+
+#[test]
+fn several_instances_need_a_storage_that_they_can_share() {
+    registry(S3).validate_cel().unwrap();
+    assert!(refusal(registry("{instances: 2}").validate_cel()).contains("needs spec.storage.s3"));
+}
+
+#[test]
+fn two_storages_at_once_are_refused() {
+    let both = "{storage: {local: {size: 1Gi}, s3: {bucket: packages}}}";
+    assert!(refusal(registry(both).validate_cel()).contains("exactly one storage"));
+}
+
+#[test]
+fn the_kind_of_storage_can_not_be_changed() {
+    let (local, s3) = (registry("{}"), registry("{storage: {s3: {bucket: packages}}}"));
+    s3.validate_cel_update(&s3).unwrap();
+    assert!(refusal(s3.validate_cel_update(&local)).contains("kind of storage is immutable"));
+    assert!(refusal(local.validate_cel_update(&s3)).contains("kind of storage is immutable"));
+}
+
+#[test]
+fn a_bucket_and_the_path_in_it_can_not_be_changed() {
+    let at = |place: &str| registry(&format!("{{storage: {{s3: {{{place}}}}}}}"));
+    let cases = [
+        ("bucket: one", "bucket: two", "bucket is immutable"),
+        ("bucket: one", "bucket: one, path: a", "path is immutable"),
+        ("bucket: one, path: a", "bucket: one, path: b", "path is immutable"),
+    ];
+    for (old, new, words) in cases {
+        assert!(refusal(at(new).validate_cel_update(&at(old))).contains(words), "{old} to {new}");
+    }
+    let moved = at("bucket: one, endpoint: 'https://new.example', profile: other");
+    moved.validate_cel_update(&at("bucket: one, endpoint: 'https://old.example'")).unwrap();
+}
+
+#[test]
+fn a_collection_has_no_interval_below_a_minute_and_no_negative_grace_period() {
+    registry("{garbageCollection: {interval: 1h30m, gracePeriod: 0s}}").validate_cel().unwrap();
+    let short = "{garbageCollection: {interval: 10s}}";
+    assert!(refusal(registry(short).validate_cel()).contains("interval must be at least 1m"));
+    let negative = "{garbageCollection: {gracePeriod: -1h}}";
+    assert!(refusal(registry(negative).validate_cel()).contains("gracePeriod must not be negative"));
+}
+
+fn upload() -> Package {
+    let mut package = package("a");
+    package.spec.source =
+        PackageSource { url: None, upload: Some(UploadSource { digest: format!("sha256:{}", "0".repeat(64)) }) };
+    package
+}
+
+#[test]
+fn a_package_with_two_sources_is_refused() {
+    upload().validate_cel().unwrap();
+    let mut both = upload();
+    both.spec.source.url = package("a").spec.source.url;
+    assert!(refusal(both.validate_cel()).contains("exactly one source"));
+}
+
+#[test]
+fn an_upload_stays_an_upload() {
+    upload().validate_cel_update(&upload()).unwrap();
+    assert!(refusal(package("a").validate_cel_update(&upload())).contains("can't become another kind of source"));
+    assert!(refusal(upload().validate_cel_update(&package("a"))).contains("can't become another kind of source"));
 }

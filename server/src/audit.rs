@@ -23,6 +23,9 @@ pub struct Access<'a> {
     pub method: &'a str,
     /// Path without the query.
     pub path: &'a str,
+    /// Digest of what was pushed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<&'a str>,
     /// Address of the other end of the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,

@@ -1,19 +1,27 @@
 //! Flags, parsed once into what the server works with. Each is also an environment variable `PACKAGE_REGISTRY_…`.
 
+mod s3;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bundle::stream::Limits;
 use clap::{ArgAction, Parser, ValueEnum};
+use k8s_openapi::jiff::{self, SignedDuration};
 use snafu::{OptionExt, Snafu, ensure};
 
+use crate::catalogue::{OnConflict, Options};
 use crate::ingest::addresses::Cidr;
 use crate::ingest::policy::{AllowedHost, SourcePolicy};
+use crate::storage::s3::S3Config;
+pub use s3::S3Arguments;
 
 /// The package registry's server.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "package-registry-server", version, about)]
 #[expect(clippy::doc_markdown, reason = "these are help texts, read in a terminal")]
+#[expect(clippy::struct_excessive_bools, reason = "they are switches of a command line")]
 pub struct Arguments {
     /// Address and port to serve on.
     #[arg(long, env = "PACKAGE_REGISTRY_LISTEN", default_value = "0.0.0.0:8443")]
@@ -31,9 +39,13 @@ pub struct Arguments {
     #[arg(long, env = "PACKAGE_REGISTRY_ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
     pub admin_listen: SocketAddr,
 
-    /// Where everything is kept: file:///DIR, or memory: for trials (gone with the process).
+    /// Where everything is kept: file:///DIR, s3://BUCKET/PATH, or memory: for trials (gone with the process).
     #[arg(long, env = "PACKAGE_REGISTRY_STORAGE", value_name = "URL")]
     pub storage: String,
+
+    /// What s3:// needs to know.
+    #[command(flatten)]
+    pub s3: S3Arguments,
 
     /// Host, and port where it isn't the scheme's, in addresses that are handed out. Default: the host of the request.
     #[arg(long, env = "PACKAGE_REGISTRY_PUBLIC_HOST", value_name = "HOST[:PORT]")]
@@ -51,6 +63,11 @@ pub struct Arguments {
     #[arg(long, env = "PACKAGE_REGISTRY_ANONYMOUS_PULL", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     pub anonymous_pull: bool,
 
+    /// An operator has a Package object for every uploaded package: removing one only marks it, and the operator removes
+    /// it with its object.
+    #[arg(long, env = "PACKAGE_REGISTRY_OPERATOR_MANAGED")]
+    pub operator_managed: bool,
+
     /// Most bytes of one bundle.
     #[arg(long, env = "PACKAGE_REGISTRY_MAX_UPLOAD_BYTES", default_value_t = Limits::default().total, value_name = "BYTES")]
     pub max_upload_bytes: u64,
@@ -67,6 +84,23 @@ pub struct Arguments {
     /// Refuse sources without a sha256.
     #[arg(long, env = "PACKAGE_REGISTRY_SOURCE_REQUIRE_DIGEST", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     pub source_require_digest: bool,
+
+    /// How often what nobody needs is removed from the store: 1h, 10m, 90s.
+    #[arg(long, env = "PACKAGE_REGISTRY_GC_INTERVAL", default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    pub gc_interval: Duration,
+
+    /// How long what nobody needs is left alone before it is removed; above the time between a client's pushing a blob and
+    /// its manifest.
+    #[arg(long, env = "PACKAGE_REGISTRY_GC_GRACE_PERIOD", default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    pub gc_grace_period: Duration,
+
+    /// Only count and log what would be removed.
+    #[arg(long, env = "PACKAGE_REGISTRY_GC_DRY_RUN")]
+    pub gc_dry_run: bool,
+
+    /// Other content under a name and version that are in the catalogue: refuse it, or put it in the place of what is there.
+    #[arg(long, env = "PACKAGE_REGISTRY_ON_CONFLICT", value_enum, default_value_t = OnConflict::Reject)]
+    pub on_conflict: OnConflict,
 
     /// Form of the log on standard error. The audit trail on standard output is JSON always.
     #[arg(long, env = "PACKAGE_REGISTRY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -112,10 +146,16 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Whether images may be pulled without a token.
     pub anonymous_pull: bool,
+    /// Whether removals of uploaded packages are for the operator to carry out.
+    pub operator_managed: bool,
     /// What may be fetched.
     pub sources: SourcePolicy,
     /// Caps on bundles.
     pub limits: Limits,
+    /// How the catalogue behaves.
+    pub catalogue: Options,
+    /// How often what nobody needs is collected.
+    pub gc_interval: Duration,
 }
 
 /// The store.
@@ -123,6 +163,8 @@ pub struct Config {
 pub enum StorageConfig {
     /// A folder.
     File(PathBuf),
+    /// A bucket.
+    S3(Box<S3Config>),
     /// Memory.
     Memory,
 }
@@ -170,9 +212,10 @@ impl Arguments {
         Ok(Config {
             listen: self.listen,
             admin_listen: self.admin_listen,
-            storage: storage(&self.storage)?,
+            storage: storage(&self.storage, self.s3)?,
             auth: auth(self.auth, self.token_audience)?,
             anonymous_pull: self.anonymous_pull,
+            operator_managed: self.operator_managed,
             limits: Limits { total: self.max_upload_bytes, ..Limits::default() },
             sources: SourcePolicy {
                 hosts: self.source_allowed_host,
@@ -180,18 +223,38 @@ impl Arguments {
                 require_digest: self.source_require_digest,
                 refused,
             },
+            catalogue: Options {
+                on_conflict: self.on_conflict,
+                grace_period: self.gc_grace_period,
+                dry_run: self.gc_dry_run,
+            },
+            gc_interval: self.gc_interval,
             tls_dir: self.tls_dir,
             public_host: self.public_host,
         })
     }
 }
 
-fn storage(url: &str) -> Result<StorageConfig, InvalidFlag> {
+/// A time as people write it. A second at least: nobody could work with less.
+fn duration(text: &str) -> Result<Duration, String> {
+    let problem = |why: String| format!("{why}; 1h, 10m or 90s would be right, 1s at least");
+    let parsed: SignedDuration = text.parse().map_err(|error: jiff::Error| problem(error.to_string()))?;
+    let duration = Duration::try_from(parsed).map_err(|error| problem(error.to_string()))?;
+    if duration < Duration::from_secs(1) { Err(problem("too short".to_owned())) } else { Ok(duration) }
+}
+
+fn storage(url: &str, s3: S3Arguments) -> Result<StorageConfig, InvalidFlag> {
+    if url.starts_with("s3:") {
+        return Ok(StorageConfig::S3(Box::new(s3.config(url)?)));
+    }
+    if let Some(flag) = s3.given() {
+        return InvalidFlagSnafu { flag, problem: "needs --storage s3://BUCKET/PATH" }.fail();
+    }
     if matches!(url, "memory:" | "memory://") {
         return Ok(StorageConfig::Memory);
     }
     let path = url.strip_prefix("file://").filter(|path| path.starts_with('/'));
-    let problem = || format!("{url:?} is not a store: file:///DIR with an absolute path, or memory:");
+    let problem = || format!("{url:?} is not a store: file:///DIR with an absolute path, s3://BUCKET/PATH, or memory:");
     let path = path.with_context(|| InvalidFlagSnafu { flag: "--storage", problem: problem() })?;
     Ok(StorageConfig::File(path.into()))
 }
@@ -243,6 +306,17 @@ mod tests {
         assert_eq!(config.storage, StorageConfig::File("/tmp/x".into()));
         assert_eq!(config.auth, AuthConfig::None);
         assert!(config.sources.require_digest && config.sources.hosts.is_empty());
+        assert_eq!((config.catalogue, config.gc_interval), (Options::default(), Duration::from_hours(1)));
+    }
+
+    #[test]
+    fn collection_and_conflicts_have_flags() {
+        let flags = ["--plain-http", "--storage", "memory:", "--auth", "none", "--gc-interval", "90s"];
+        let more = ["--gc-grace-period", "1h 30m", "--gc-dry-run", "--on-conflict", "replace"];
+        let config = config(&[&flags[..], &more].concat()).unwrap();
+        let grace_period = Duration::from_mins(90);
+        assert_eq!(config.gc_interval, Duration::from_secs(90));
+        assert_eq!(config.catalogue, Options { on_conflict: OnConflict::Replace, grace_period, dry_run: true });
     }
 
     #[test]
@@ -286,7 +360,7 @@ mod tests {
         let plain = ["--plain-http", "--auth", "none"];
         let with = |more: &[&'static str]| config(&[&plain[..], more].concat()).unwrap_err();
         for (error, words) in [
-            (with(&["--storage", "s3://x"]), ["--storage", "file:///DIR"]),
+            (with(&["--storage", "ftp://x"]), ["--storage", "file:///DIR"]),
             (with(&["--storage", "file://x"]), ["--storage", "absolute"]),
             (with(&["--storage", "memory:", "--listen", "here"]), ["--listen", "here"]),
             (
@@ -298,6 +372,9 @@ mod tests {
                 ["--source-allowed-host", "NAME:PORT"],
             ),
             (with(&["--storage", "memory:", "--token-audience", "x"]), ["--token-audience", "--auth kubernetes"]),
+            (with(&["--storage", "memory:", "--gc-interval", "5"]), ["--gc-interval", "10m"]),
+            (with(&["--storage", "memory:", "--gc-grace-period", "0s"]), ["--gc-grace-period", "1s at least"]),
+            (with(&["--storage", "memory:", "--gc-grace-period=-1h"]), ["--gc-grace-period", "10m"]),
             (with(&["--storage", "memory:", "--public-host", "a/b"]), ["--public-host", "HOST:PORT"]),
             (with(&["--storage", "memory:", "--tls-dir", "/x"]), ["--tls-dir", "--plain-http"]),
             (config(&["--storage", "memory:", "--auth", "none"]).unwrap_err(), ["--tls-dir", "--plain-http"]),

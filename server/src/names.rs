@@ -1,9 +1,15 @@
-//! Names that end up in storage keys: repositories, tags, coordinate codes. Parsed once, at the edge.
+//! Names that end up in storage keys: repositories, tags, packages, coordinate codes, declarations. Parsed once, at the edge.
 
 use std::fmt;
 use std::str::FromStr;
 
+use bundle::universe::is_package_name;
 use snafu::{Snafu, ensure};
+
+/// Longest coordinate code: with `.json` behind it, it is the name of a file.
+const LONGEST_CODE: usize = 250;
+/// Longest id of a declaration.
+const LONGEST_ID: usize = 128;
 
 /// Why a name is refused.
 #[derive(Debug, Snafu)]
@@ -23,8 +29,22 @@ pub enum InvalidName {
         name: String,
     },
     /// Not a coordinate code.
-    #[snafu(display("{name:?} is not a coordinate code: 1 to 255 of a-z and 2-7 are needed"))]
+    #[snafu(display("{name:?} is not a coordinate code: 1 to {LONGEST_CODE} of a-z and 2-7 are needed"))]
     Code {
+        /// What was given.
+        name: String,
+    },
+    /// Not a package's name.
+    #[snafu(display(
+        "{name:?} is not a package name: 2 to 63 lower-case letters, digits and dashes, a letter first, no dash last"
+    ))]
+    Package {
+        /// What was given.
+        name: String,
+    },
+    /// Not a declaration's id.
+    #[snafu(display("{name:?} is not an id: 1 to {LONGEST_ID} letters, digits, - _ or . are needed"))]
+    Declaration {
         /// What was given.
         name: String,
     },
@@ -55,6 +75,8 @@ macro_rules! text_type {
 text_type!(Repository, "A repository's name: `docker.io/library/redis`.");
 text_type!(Tag, "A tag.");
 text_type!(CoordinateCode, "The code of a package's name and version: lower-case base32.");
+text_type!(PackageName, "A package's name.");
+text_type!(DeclarationId, "A declaration's id.");
 
 impl FromStr for Repository {
     type Err = InvalidName;
@@ -96,8 +118,29 @@ impl FromStr for CoordinateCode {
     type Err = InvalidName;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let right = (1..=255).contains(&name.len()) && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'));
+        let known = |b| matches!(b, b'a'..=b'z' | b'2'..=b'7');
+        let right = (1..=LONGEST_CODE).contains(&name.len()) && name.bytes().all(known);
         ensure!(right, CodeSnafu { name: shorten(name) });
+        Ok(Self(name.to_owned()))
+    }
+}
+
+impl FromStr for PackageName {
+    type Err = InvalidName;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        ensure!(is_package_name(name), PackageSnafu { name: shorten(name) });
+        Ok(Self(name.to_owned()))
+    }
+}
+
+impl FromStr for DeclarationId {
+    type Err = InvalidName;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        let right = (1..=LONGEST_ID).contains(&name.len()) && name.bytes().all(known);
+        ensure!(right, DeclarationSnafu { name: shorten(name) });
         Ok(Self(name.to_owned()))
     }
 }
@@ -167,6 +210,8 @@ mod tests {
             let _ = text.parse::<Repository>();
             let _ = text.parse::<Tag>();
             let _ = text.parse::<CoordinateCode>();
+            let _ = text.parse::<PackageName>();
+            let _ = text.parse::<DeclarationId>();
         }
     }
 }

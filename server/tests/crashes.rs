@@ -195,7 +195,7 @@ async fn a_full_store_refuses_what_is_new_and_still_serves_and_withdraws() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stumble_while_adding_is_undone_also_while_something_is_in_quarantine() {
     let case = Case::new().await;
-    let broken = keys::quarantined(&keys::entry(&"pmrg4".parse().unwrap(), 1));
+    let broken = keys::quarantined(&keys::entry(&"pmrg4".parse().unwrap()));
     let mut n = 1;
     loop {
         let storage = memory();

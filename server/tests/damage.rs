@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::{DeclarationSpec, FailureReason};
+use api::{DeclarationSpec, FailureReason, PackageSource};
 use bundle::model::Bundle;
 use bytes::Bytes;
 use common::bundles::package;
@@ -14,7 +14,7 @@ use common::source::Source;
 use common::{Client, Setup, keys, spec};
 use http::StatusCode;
 use server::catalogue::entry::Declared;
-use server::catalogue::{Catalogue, Number, PublishError};
+use server::catalogue::{Catalogue, Intent, Number, OnConflict, Options, PublishError};
 use server::ingest::IngestError;
 use server::storage::keys::Place;
 use server::storage::memory::MemoryStorage;
@@ -140,7 +140,8 @@ async fn lost_and_damaged_links_are_made_again_at_the_start() {
 async fn a_damaged_link_is_made_again_by_a_package_that_needs_it() {
     let source = Source::start().await;
     let (storage, ..) = prepared(&source).await;
-    let client = start(&storage).await;
+    let options = Options { on_conflict: OnConflict::Replace, ..Options::default() };
+    let client = Setup { options, ..Setup::on(Arc::clone(&storage)) }.start().await.unwrap();
     let link = key(&storage, "/_manifests/").await;
     let right = storage.get(&link, 1 << 20).await.unwrap().0;
     overwrite(&storage, &link, vec![b'x'; right.len()]).await;
@@ -201,6 +202,7 @@ fn bundle(signatures: usize) -> Bundle {
     Bundle {
         metadata: b"{}".to_vec(),
         manifest: None,
+        index: None,
         signatures: vec![vec![b' '; 8 << 20]; signatures],
         packaging_version: "4.0".into(),
         name: "redis".into(),
@@ -212,19 +214,20 @@ fn bundle(signatures: usize) -> Bundle {
     }
 }
 
-fn declared() -> Declared {
-    Declared { id: "u".into(), source: "s".into(), by: "a/b".into() }
+fn intent() -> Intent {
+    let declaration = Declared { id: "u".into(), source: "s".into(), by: "a/b".into() };
+    Intent { number: Number::From(1), source: PackageSource::Url, declaration }
 }
 
 #[tokio::test]
 async fn what_could_not_be_read_again_is_not_published() {
     let catalogue = Catalogue::new(Arc::new(MemoryStorage::new()));
     let token = CancellationToken::new();
-    let refused = catalogue.publish(bundle(8), Number::From(1), declared(), &token).await.unwrap_err();
+    let refused = catalogue.publish(bundle(8), intent(), &token).await.unwrap_err();
     assert!(matches!(refused, PublishError::TooLarge { .. }), "{refused}");
     assert_eq!(IngestError::from(refused).reason(), FailureReason::InvalidBundle);
     assert!(keys(catalogue.storage().as_ref()).await.is_empty());
-    catalogue.publish(bundle(7), Number::From(1), declared(), &token).await.unwrap();
+    catalogue.publish(bundle(7), intent(), &token).await.unwrap();
     assert_eq!(catalogue.packages().await.unwrap().len(), 1);
 }
 
@@ -233,7 +236,7 @@ async fn what_was_cancelled_before_its_turn_is_not_published() {
     let catalogue = Catalogue::new(Arc::new(MemoryStorage::new()));
     let token = CancellationToken::new();
     token.cancel();
-    let refused = catalogue.publish(bundle(0), Number::From(1), declared(), &token).await.unwrap_err();
+    let refused = catalogue.publish(bundle(0), intent(), &token).await.unwrap_err();
     assert!(matches!(refused, PublishError::Cancelled), "{refused}");
     assert!(keys(catalogue.storage().as_ref()).await.is_empty());
 }

@@ -1,6 +1,8 @@
 //! One body of tests for every store.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+mod common;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,31 +10,11 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use server::digest::{Algorithm, Digest, Hasher};
 use server::storage::file::FileStorage;
-use server::storage::memory::MemoryStorage;
-use server::storage::{
-    ByteRange, Condition, Item, Key, Listing, SessionId, SessionView, Storage, StorageError, Version, keys,
-};
+use server::storage::{ByteRange, Condition, Item, Key, Listing, SessionId, SessionView, StorageError, Version, keys};
 
-/// Makes each test run on both stores.
-macro_rules! on_every_store {
-    ($($name:ident)*) => {
-        mod memory {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::Arc::new(super::MemoryStorage::new())).await;
-            })*
-        }
-        mod file {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                let folder = tempfile::tempdir().unwrap();
-                super::$name(super::Arc::new(super::FileStorage::open(folder.path()).unwrap())).await;
-            })*
-        }
-    };
-}
+use common::stores::Store;
 
-on_every_store! {
+crate::on_every_store! {
     a_blob_is_found_under_its_digest_in_both_algorithms
     a_blob_is_not_visible_before_it_is_committed
     a_large_blob_comes_back_whole_and_in_parts
@@ -58,8 +40,6 @@ on_every_store! {
     a_session_ends_in_either_algorithm
     only_sessions_older_than_asked_for_are_stale
 }
-
-type Store = Arc<dyn Storage>;
 
 async fn write(store: &Store, algorithm: Algorithm, content: &[u8]) -> Digest {
     let mut writer = store.write_blob(algorithm).await.unwrap();

@@ -14,9 +14,9 @@ use crate::universe::{Metadata, MetadataError};
 use crate::zip::{ZipError, ZipStream};
 
 /// Bytes of `metadata.json`: what is parsed takes many times its size in memory.
-const METADATA_BYTES: u64 = 4 << 20;
+pub(super) const METADATA_BYTES: u64 = 4 << 20;
 /// Bytes of signatures, each and all together.
-const SIGNATURE_BYTES: u64 = 1 << 20;
+pub(super) const SIGNATURE_BYTES: u64 = 1 << 20;
 const ALL_SIGNATURES_BYTES: usize = 4 << 20;
 
 /// What was read so far.
@@ -24,6 +24,7 @@ const ALL_SIGNATURES_BYTES: usize = 4 << 20;
 pub(super) struct Collected {
     pub(super) metadata: Option<(Metadata, Vec<u8>)>,
     pub(super) manifest: Option<Vec<u8>>,
+    pub(super) index: Option<Vec<u8>>,
     pub(super) signatures: BTreeMap<u32, Vec<u8>>,
     /// By entry path.
     pub(super) files: BTreeMap<String, File>,
@@ -74,6 +75,7 @@ impl Collected {
                 let bytes = small(name, zip, limits.json)?;
                 let images = read_index(&bytes).or_else(|reason| InvalidSnafu { place: name, reason }.fail())?;
                 self.images_are(images, INDEX)?;
+                self.index = Some(bytes);
             }
             EntryKind::Blob(digest) => {
                 let Receipt { digest, size } = blob(name, &digest, zip, sink)?;
@@ -88,7 +90,7 @@ impl Collected {
         Ok(())
     }
 
-    fn signature<E: std::error::Error + 'static>(
+    pub(super) fn signature<E: std::error::Error + 'static>(
         &mut self,
         name: &str,
         number: u32,
@@ -125,7 +127,7 @@ impl Collected {
         self.images_are(read.images, DOCKER_ARCHIVE)
     }
 
-    fn images_are<E: std::error::Error + 'static>(
+    pub(super) fn images_are<E: std::error::Error + 'static>(
         &mut self,
         images: Vec<Named>,
         place: &'static str,
@@ -222,7 +224,7 @@ impl<E: std::error::Error + 'static> From<ZipError> for ReadError<E> {
     }
 }
 
-fn refused<E: std::error::Error + 'static>(error: MetadataError) -> ReadError<E> {
+pub(super) fn refused<E: std::error::Error + 'static>(error: MetadataError) -> ReadError<E> {
     match error {
         MetadataError::Unsupported { version } => ReadError::Unsupported { version },
         MetadataError::Schema { path, rule } => invalid("metadata.json", format!("{path}: {rule}")),

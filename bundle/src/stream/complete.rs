@@ -36,7 +36,7 @@ pub(super) fn complete<S: Sink>(
     limits: &Limits,
 ) -> Result<Bundle, ReadError<S::Error>> {
     let images = images(&collected, sink, limits)?;
-    let Collected { metadata, manifest, signatures, files, .. } = collected;
+    let Collected { metadata, manifest, index, signatures, files, .. } = collected;
     let (parsed, metadata) = metadata.ok_or_else(no_metadata)?;
     for address in parsed.addresses.iter().filter(|address| address.starts_with("resources/")) {
         if !files.contains_key(address) {
@@ -58,10 +58,11 @@ pub(super) fn complete<S: Sink>(
     let sizes = content.map(|blob| (&blob.digest, blob.size)).chain(files.iter().map(|file| (&file.digest, file.size)));
     let size = sizes.collect::<BTreeMap<_, _>>().into_values().sum();
     Ok(Bundle {
-        content_digest: sha256(&content_document(&metadata, &files, &images)),
+        content_digest: sha256(&content_document(&metadata, &files, images.iter().map(Image::content))),
         size,
         metadata,
         manifest,
+        index,
         signatures: signatures.into_values().collect(),
         packaging_version,
         name: coordinate.name,
@@ -76,26 +77,12 @@ fn no_metadata<E: std::error::Error + 'static>() -> ReadError<E> {
 }
 
 fn images<S: Sink>(collected: &Collected, sink: &mut S, limits: &Limits) -> Result<Vec<Image>, ReadError<S::Error>> {
-    let (metadata, _) = collected.metadata.as_ref().ok_or_else(no_metadata)?;
-    let named = collected.images.as_deref().unwrap_or_default();
-    let has_layout_entries = collected.images_place == INDEX || !collected.layout_blobs.is_empty();
-    if has_layout_entries && !(collected.layout && collected.images_place == INDEX) {
-        let missing = if collected.layout { INDEX } else { LAYOUT };
-        return Err(invalid(missing, "it is missing, images/ must be an OCI layout"));
-    }
+    let targets = targets(collected)?;
     let mut found: Vec<Image> = Vec::new();
     let mut used = BTreeSet::new();
     let mut budget = Budget { left: MOST_DESCRIPTORS };
-    for (alias, written) in &metadata.images {
+    for Found { alias, written, reference, target } in targets {
         let place = format!("image {written}");
-        let reference = Reference::parse(written).map_err(|error| invalid(METADATA, error.to_string()))?;
-        let targets: BTreeSet<&Descriptor> =
-            named.iter().filter(|image| image.is(&reference)).map(|image| &image.target).collect();
-        let target = match targets.iter().collect::<Vec<_>>().as_slice() {
-            [target] => (**target).clone(),
-            [] => return Err(invalid(&place, "the metadata names it, but it is not in the bundle")),
-            _ => return Err(invalid(&place, "the bundle has several images of this name")),
-        };
         used.insert(target.digest.clone());
         let same = found.iter().find(|image| image.target == target);
         let (manifests, blobs, platforms) = if let Some(same) = same {
@@ -108,8 +95,8 @@ fn images<S: Sink>(collected: &Collected, sink: &mut S, limits: &Limits) -> Resu
             (graph.manifests, graph.blobs, graph.platforms.into_iter().collect())
         };
         found.push(Image {
-            alias: alias.clone(),
-            reference: written.clone(),
+            alias: alias.to_owned(),
+            reference: written.to_owned(),
             repository: reference.served_repository(),
             tag: reference.published_tag().map(str::to_owned),
             target,
@@ -119,6 +106,7 @@ fn images<S: Sink>(collected: &Collected, sink: &mut S, limits: &Limits) -> Resu
         });
     }
     if collected.images_place == INDEX {
+        let named = collected.images.as_deref().unwrap_or_default();
         let referrers =
             referrers(named, &used, &found, &mut InSink { sizes: &collected.blobs, sink }, limits, &mut budget)?;
         add_referrers(&mut found, &referrers, &mut budget)?;
@@ -126,6 +114,49 @@ fn images<S: Sink>(collected: &Collected, sink: &mut S, limits: &Limits) -> Resu
     }
     found.sort_by(|a, b| a.alias.cmp(&b.alias));
     Ok(found)
+}
+
+/// What the bundle has for one image of the metadata.
+struct Found<'a> {
+    alias: &'a str,
+    /// The reference as the metadata has it.
+    written: &'a str,
+    reference: Reference,
+    target: Descriptor,
+}
+
+/// Finds the one target of every image that the metadata names.
+fn targets<E: std::error::Error + 'static>(collected: &Collected) -> Result<Vec<Found<'_>>, ReadError<E>> {
+    let (metadata, _) = collected.metadata.as_ref().ok_or_else(no_metadata)?;
+    let named = collected.images.as_deref().unwrap_or_default();
+    let has_layout_entries = collected.images_place == INDEX || !collected.layout_blobs.is_empty();
+    if has_layout_entries && !(collected.layout && collected.images_place == INDEX) {
+        let missing = if collected.layout { INDEX } else { LAYOUT };
+        return Err(invalid(missing, "it is missing, images/ must be an OCI layout"));
+    }
+    let mut found = Vec::with_capacity(metadata.images.len());
+    for (alias, written) in &metadata.images {
+        let place = format!("image {written}");
+        let reference = Reference::parse(written).map_err(|error| invalid(METADATA, error.to_string()))?;
+        let targets: BTreeSet<&Descriptor> =
+            named.iter().filter(|image| image.is(&reference)).map(|image| &image.target).collect();
+        let target = match targets.iter().collect::<Vec<_>>().as_slice() {
+            [target] => (**target).clone(),
+            [] => return Err(invalid(&place, "the metadata names it, but it is not in the bundle")),
+            _ => return Err(invalid(&place, "the bundle has several images of this name")),
+        };
+        found.push(Found { alias, written, reference, target });
+    }
+    Ok(found)
+}
+
+/// The content digest of what was collected, found without reading a blob: it is right if [`complete`] finds the rest right.
+pub(super) fn promised_digest<E: std::error::Error + 'static>(collected: &Collected) -> Result<String, ReadError<E>> {
+    let (_, metadata) = collected.metadata.as_ref().ok_or_else(no_metadata)?;
+    let images: Vec<_> =
+        targets(collected)?.into_iter().map(|image| (image.written.to_owned(), image.target.digest)).collect();
+    let images = images.iter().map(|(reference, digest)| (reference.as_str(), digest.as_str()));
+    Ok(sha256(&content_document(metadata, collected.files.values(), images)))
 }
 
 /// What belongs to other images' manifests, each once however often the index lists it; not what is a part of an image

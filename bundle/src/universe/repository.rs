@@ -65,27 +65,56 @@ pub fn repository_package(
     Ok(package)
 }
 
+/// How a package (as [`repository_package`] made it) is changed for older clusters.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Shape {
+    /// 4.0 becomes 3.0.
+    pub converted: bool,
+    /// Quotes in the options' texts get a backslash.
+    pub escaped: bool,
+}
+
+impl Shape {
+    /// What a repository version needs and, where the asking cluster named it, its DC/OS version.
+    #[must_use]
+    pub fn of(version: RepositoryVersion, cluster: Option<&DcosVersion>) -> Self {
+        let escaped = cluster.is_some_and(|cluster| *cluster < DcosVersion::of(&[1, 10]));
+        Self { converted: version == RepositoryVersion::V3, escaped }
+    }
+
+    /// The package in this shape.
+    #[must_use]
+    pub fn apply(self, package: &Json) -> Json {
+        let mut shown = match package.get("packagingVersion").and_then(Json::as_str) {
+            Some("4.0") if self.converted => converted_to_3(package),
+            _ => package.clone(),
+        };
+        if self.escaped
+            && let Some(properties) = shown.get_mut("config").and_then(|c| c.get_mut("properties"))
+        {
+            escape_quotes(properties);
+        }
+        shown
+    }
+}
+
+/// The lowest DC/OS version that a package is for.
+#[must_use]
+pub fn needed_version(package: &Json) -> Option<DcosVersion> {
+    package.get("minDcosReleaseVersion").and_then(Json::as_str).and_then(DcosVersion::parse)
+}
+
 /// A package (as [`repository_package`] made it) for one repository version and, where the asking cluster named it, its DC/OS
 /// version. `None`: this package is left out.
 #[must_use]
 pub fn in_repository(package: &Json, version: RepositoryVersion, cluster: Option<&DcosVersion>) -> Option<Json> {
-    let text = |key| package.get(key).and_then(Json::as_str);
-    let needed = text("minDcosReleaseVersion").and_then(DcosVersion::parse);
-    if let (Some(needed), Some(cluster)) = (needed, cluster)
+    if let (Some(needed), Some(cluster)) = (needed_version(package), cluster)
         && needed > *cluster
     {
         return None;
     }
-    let mut shown = match (text("packagingVersion"), version) {
-        (Some("5.0"), RepositoryVersion::V3 | RepositoryVersion::V4) => return None,
-        (Some("4.0"), RepositoryVersion::V3) => converted_to_3(package),
-        _ => package.clone(),
-    };
-    let renderer_needs_escapes = cluster.is_some_and(|cluster| *cluster < DcosVersion::of(&[1, 10]));
-    if renderer_needs_escapes && let Some(properties) = shown.get_mut("config").and_then(|c| c.get_mut("properties")) {
-        escape_quotes(properties);
-    }
-    Some(shown)
+    let is_5 = package.get("packagingVersion").and_then(Json::as_str) == Some("5.0");
+    (version == RepositoryVersion::V5 || !is_5).then(|| Shape::of(version, cluster).apply(package))
 }
 
 fn converted_to_3(package: &Json) -> Json {

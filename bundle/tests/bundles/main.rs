@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 mod packers;
+mod parts;
 mod read;
 mod sample;
 mod write;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use rcgen::{
@@ -13,7 +14,7 @@ use snafu::{OptionExt, ResultExt, ensure};
 
 use super::{
     CLOCK_SKEW, CertificateError, GenerateSnafu, KeyMismatchSnafu, MissingSnafu, NameSnafu, NotAnAuthoritySnafu,
-    facts::{Facts, after, hexadecimal},
+    facts::{Facts, after},
     leaf::{CERTIFICATE_KEY, Leaf, Names, PRIVATE_KEY_KEY, PrivateKey},
 };
 
@@ -199,5 +200,5 @@ fn set_validity(params: &mut CertificateParams, now: Timestamp, not_after: Times
 
 /// Eight hex digits of the public key's digest.
 fn mark(pair: &KeyPair) -> String {
-    hexadecimal(&Sha256::digest(pair.subject_public_key_info())[..4])
+    HEXLOWER.encode(&Sha256::digest(pair.subject_public_key_info())[..4])
 }

@@ -2,11 +2,11 @@
 
 use std::{
     collections::BTreeSet,
-    fmt::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
+use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
@@ -71,7 +71,7 @@ impl Facts {
     /// SHA-256 of the binary form, hexadecimal.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        hexadecimal(&Sha256::digest(&self.der))
+        HEXLOWER.encode(&Sha256::digest(&self.der))
     }
 
     /// When two thirds of the life that was asked for are over.
@@ -97,16 +97,6 @@ impl Facts {
         };
         certificate.issuer() == issuer.subject() && certificate.verify_signature(Some(issuer.public_key())).is_ok()
     }
-}
-
-/// Two lower-case digits a byte.
-#[must_use]
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// `time` plus `duration`, or the last time there is.

@@ -84,7 +84,7 @@ async fn put(
 }
 
 /// Remembers what the answer means for the next passes.
-fn weigh(
+pub(super) fn weigh(
     package: &Package,
     declaration: Declaration,
     registry: &ServingRegistry,

@@ -17,6 +17,8 @@ const SECRET_RETRY: Duration = Duration::from_secs(30);
 const RIVAL_RETRY: Duration = Duration::from_secs(10);
 /// Looks again for workloads that keep a package.
 const USERS_RETRY: Duration = Duration::from_secs(15);
+/// Looks again for an upload that isn't there.
+const UPLOAD_RETRY: Duration = Duration::from_secs(15);
 /// Looks at a spec that can't work; a change of it comes by itself.
 const SPEC_RETRY: Duration = Duration::from_mins(10);
 
@@ -83,6 +85,14 @@ pub enum Error {
         /// Version of the package.
         version: String,
     },
+    /// The registry hasn't the upload.
+    #[snafu(display(
+        "spec.source.upload.digest: the registry has no package with the content {digest}: upload it again, or delete this Package"
+    ))]
+    ContentMissing {
+        /// Content digest of the upload.
+        digest: String,
+    },
     /// The registry's server.
     #[snafu(transparent)]
     Server {
@@ -124,6 +134,7 @@ impl Classified for Error {
             Self::SecretInvalid { .. } => Policy::Stalled { after: SECRET_RETRY },
             Self::AlreadyDeclared { .. } => Policy::Stalled { after: RIVAL_RETRY },
             Self::InvalidSpec { .. } => Policy::Stalled { after: SPEC_RETRY },
+            Self::ContentMissing { .. } => Policy::Stalled { after: UPLOAD_RETRY },
             Self::Read { .. } | Self::Server { .. } | Self::Status { .. } | Self::Finalizer { .. } => Policy::Transient,
         }
     }
@@ -136,6 +147,7 @@ impl Classified for Error {
             }
             Self::SecretInvalid { .. } => crds::reason::SECRET_INVALID,
             Self::InvalidSpec { .. } => crds::reason::INVALID_SPEC,
+            Self::ContentMissing { .. } => crds::reason::CONTENT_MISSING,
             Self::AlreadyDeclared { .. } => crds::reason::ALREADY_DECLARED,
             Self::Server { source } => source.reason(),
             Self::Status { .. } => "StatusFailed",

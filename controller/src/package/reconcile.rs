@@ -23,7 +23,7 @@ use super::{
     in_use,
     memory::{Memory, Wish},
     status::{self, Observed},
-    validate,
+    upload, validate,
     withdraw::withdraw,
 };
 use crate::{apply as objects, context::Context, event};
@@ -95,10 +95,6 @@ async fn pass(api: &Api<Package>, package: &Package, context: &PackageContext) -
 
 async fn steps(package: &Package, found: &Dereferenced, context: &PackageContext) -> Result<Answer, Error> {
     let registry = validate::registry(package, found)?;
-    if let Err(error) = validate::precedence(package, found) {
-        give_way(package, &registry, context).await?;
-        return Err(error);
-    }
     let wish = Wish {
         generation: package.metadata.generation,
         requested_at: package.annotations().get(names::REQUESTED_AT).cloned(),
@@ -106,6 +102,13 @@ async fn steps(package: &Package, found: &Dereferenced, context: &PackageContext
     let current = package.status.as_ref().is_some_and(|status| {
         status::declared_generation(package) == wish.generation && status.last_handled_reconcile_at == wish.requested_at
     });
+    if let Some(source) = &package.spec.source.upload {
+        return upload::look(package, source, &registry, found, &wish, current, context).await;
+    }
+    if let Err(error) = validate::precedence(package, found) {
+        give_way(package, &registry, context).await?;
+        return Err(error);
+    }
     apply(package, &registry, found, &wish, current, context).await
 }
 

@@ -34,6 +34,7 @@ pub async fn run(shared: Arc<Context>, shutdown: CancellationToken) {
     };
     let context = Arc::new(PackageContext::new(Arc::clone(&shared)));
     let sweeper = tokio::spawn(super::sweep::run(Arc::clone(&shared), shutdown.clone()));
+    let adopter = tokio::spawn(super::adoption::run(Arc::clone(&shared), shutdown.clone()));
     Controller::new(packages.clone(), watcher::Config::default())
         .watches(registries, watcher::Config::default(), of_registry)
         .watches(packages, watcher::Config::default(), of_rival)
@@ -48,6 +49,9 @@ pub async fn run(shared: Arc<Context>, shutdown: CancellationToken) {
         .await;
     if sweeper.await.is_err() {
         tracing::error!("the search for left content ended early");
+    }
+    if adopter.await.is_err() {
+        tracing::error!("the search for uploads ended early");
     }
 }
 

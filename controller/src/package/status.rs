@@ -48,6 +48,7 @@ pub fn build(package: &Package, observed: &Observed<'_>, authority: &str, now: T
         status: package.status.clone().unwrap_or_default(),
         generation: package.metadata.generation,
         same_declaration: declared_generation(package) == package.metadata.generation,
+        is_upload: package.spec.source.upload.is_some(),
         now,
     };
     match observed {
@@ -147,6 +148,7 @@ struct Draft {
     status: PackageStatus,
     generation: Option<i64>,
     same_declaration: bool,
+    is_upload: bool,
     now: Timestamp,
 }
 
@@ -220,9 +222,14 @@ impl Draft {
             self.take(package, authority);
         }
         let what = self.title();
-        self.set(FETCHED, &Verdict::yes(reason::SUCCEEDED, "the bundle was read from its source"));
+        self.set(FETCHED, &self.fetched());
         self.set(PUBLISHED, &Verdict::yes(reason::SUCCEEDED, format!("{what} is in the catalogue")));
         self.summarise(&Verdict::yes(reason::SUCCEEDED, format!("{what} is in the catalogue")), &Activity::Idle);
+    }
+
+    fn fetched(&self) -> Verdict {
+        let words = if self.is_upload { "the package was uploaded" } else { "the bundle was read from its source" };
+        Verdict::yes(reason::SUCCEEDED, words)
     }
 
     fn take(&mut self, package: &PublishedPackage, authority: &str) {
@@ -260,7 +267,7 @@ impl Draft {
             _ => "the content of before is being withdrawn",
         };
         if declaration.state == State::Storing {
-            self.set(FETCHED, &Verdict::yes(reason::SUCCEEDED, "the bundle was read from its source"));
+            self.set(FETCHED, &self.fetched());
         } else {
             self.set(FETCHED, &Verdict::unknown(reason::PROGRESSING, message));
         }
@@ -290,7 +297,7 @@ impl Draft {
             self.set(FETCHED, &Verdict::no(why, message.clone()));
             self.set(PUBLISHED, &Verdict::no(reason::DEPENDENCY_NOT_READY, "the bundle must be fetched first"));
         } else {
-            self.set(FETCHED, &Verdict::yes(reason::SUCCEEDED, "the bundle was read from its source"));
+            self.set(FETCHED, &self.fetched());
             self.set(PUBLISHED, &Verdict::no(why, message.clone()));
         }
         let activity = if failure.is_transient() {
@@ -320,6 +327,10 @@ impl Draft {
                 (reason::SECRET_INVALID, Activity::Stalled)
             }
             Error::InvalidSpec { .. } => (reason::INVALID_SPEC, Activity::Stalled),
+            Error::ContentMissing { .. } => {
+                self.set(PUBLISHED, &Verdict::no(reason::CONTENT_MISSING, message.clone()));
+                (reason::CONTENT_MISSING, Activity::Stalled)
+            }
             Error::AlreadyDeclared { .. } => {
                 self.status.images.clear();
                 self.status.release_version = None;

@@ -154,7 +154,9 @@ pub struct ValidSource {
 pub fn source_of(package: &Package) -> Result<&UrlSource, Error> {
     match &package.spec.source.url {
         Some(source) => Ok(source),
-        None => InvalidSpecSnafu { field: "spec.source", problem: "exactly one source must be set: url" }.fail(),
+        None => {
+            InvalidSpecSnafu { field: "spec.source", problem: "exactly one source must be set: url or upload" }.fail()
+        }
     }
 }
 

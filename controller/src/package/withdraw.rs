@@ -14,7 +14,7 @@ use super::{
     in_use::{self, Guard},
     memory::Entry,
     reconcile::{PackageContext, write},
-    status, validate,
+    status, upload, validate,
 };
 use crate::{
     error::{chain, key},
@@ -107,6 +107,9 @@ async fn attempt(package: &Package, namespace: &str, context: &PackageContext) -
         Err(server_client::Error::Token { source }) if source.is_gone() => return Ok(true),
         other => other?,
     };
+    if let Some(source) = &package.spec.source.upload {
+        return upload::withdraw(package, source, &server, shared).await;
+    }
     Ok(server.delete_declaration(&package.uid().unwrap_or_default()).await?.is_none())
 }
 

@@ -9,6 +9,7 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRoleBinding, RoleBinding},
     },
 };
@@ -29,12 +30,14 @@ pub type Outcome<K> = Result<K, Error>;
 /// What became of the foundations.
 #[derive(Debug)]
 pub struct Foundations {
-    /// The volume's claim.
-    pub claim: Outcome<PersistentVolumeClaim>,
+    /// The volume's claim, where there is one.
+    pub claim: Outcome<Option<PersistentVolumeClaim>>,
     /// The Service.
     pub service: Outcome<Service>,
     /// Accounts and bindings.
     pub identity: Outcome<()>,
+    /// How many pods may be evicted at a time.
+    pub disruption_budget: Outcome<()>,
 }
 
 /// Which accounts are known to be the registry's own. No other child may name one that isn't: whoever may create a registry
@@ -55,17 +58,29 @@ pub async fn foundations(
     desired: build::Foundations,
 ) -> (Foundations, OwnAccounts) {
     let namespace = registry.namespace.as_str();
-    let build::Foundations { claim, service, service_anywhere, service_account, publisher } = desired;
-    let claims = api::<PersistentVolumeClaim>(client, namespace);
-    let (claim, service, account, publisher) = tokio::join!(
-        Box::pin(apply::apply_read(&claims, &claim, live.claim.take())),
+    let build::Foundations { claim, service, service_anywhere, service_account, publisher, disruption_budget } =
+        desired;
+    let (claim, service, account, publisher, disruption_budget) = tokio::join!(
+        apply_claim(client, namespace, claim, live.claim.take()),
         Box::pin(apply_service(client, namespace, service, service_anywhere)),
         one(api::<ServiceAccount>(client, namespace), service_account),
         one(api::<ServiceAccount>(client, namespace), publisher),
+        optional(api::<PodDisruptionBudget>(client, namespace), disruption_budget),
     );
     let own = OwnAccounts { server: account.is_ok(), publisher: publisher.is_ok() };
     let identity = account.and(publisher).map(|_| ());
-    (Foundations { claim: claim.map(object), service, identity }, own)
+    (Foundations { claim, service, identity, disruption_budget: disruption_budget.map(drop) }, own)
+}
+
+async fn apply_claim(
+    client: &Client,
+    namespace: &str,
+    desired: Option<PersistentVolumeClaim>,
+    live: Option<PersistentVolumeClaim>,
+) -> Outcome<Option<PersistentVolumeClaim>> {
+    let Some(desired) = desired else { return Ok(None) };
+    let claims = api::<PersistentVolumeClaim>(client, namespace);
+    Box::pin(apply::apply_read(&claims, &desired, live)).await.map(|applied| Some(applied.object))
 }
 
 /// Applies what the accounts may do; nothing for an account that isn't the registry's own.
@@ -125,7 +140,7 @@ pub async fn deployment(
     deployments.get(name).await.context(CallSnafu { verb: "read", kind: "Deployment", name })
 }
 
-/// Deletes children that an earlier spec named otherwise. Only these two kinds have names that the spec chooses. An old one
+/// Deletes children that an earlier spec named otherwise, or wanted and this one doesn't. Of Services and accounts an old one
 /// stays while what takes its place isn't there: a Service would lose its address, pods their account.
 ///
 /// # Errors
@@ -153,8 +168,13 @@ pub async fn prune(
         }
         Ok(())
     };
-    let (services, accounts) = tokio::join!(services, accounts);
-    services.and(accounts)
+    let budgets = async {
+        let keep =
+            if registry.pods.instances > 1 { [registry.names.registry().to_owned()].into() } else { BTreeSet::new() };
+        apply::prune(&api::<PodDisruptionBudget>(client, &registry.namespace), &selector, owner, &keep).await
+    };
+    let (services, accounts, budgets) = tokio::join!(services, accounts, budgets);
+    services.and(accounts).and(budgets.map(drop))
 }
 
 /// A Service whose addresses are somebody else's now, or can't be changed any more, gets along with others: nodes are told.
@@ -175,6 +195,19 @@ async fn apply_service(client: &Client, namespace: &str, desired: Service, anywh
 
 fn is_about_addresses(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 422 && status.message.contains("spec.clusterIP"))
+}
+
+/// Nothing where nothing is desired.
+fn optional<K>(api: Api<K>, desired: Option<K>) -> BoxFuture<'static, Outcome<Option<K>>>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    Box::pin(async move {
+        match desired {
+            Some(desired) => one(api, desired).await.map(Some),
+            None => Ok(None),
+        }
+    })
 }
 
 /// Boxed, since many of them run side by side.

@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        registry::fixtures,
+        registry::{dereference::Live, fixtures},
         trust::{Observation, Written},
     };
 
@@ -247,7 +247,7 @@ mod tests {
         let mut binding = ClusterRoleBinding::default();
         assert!(!is_of(&binding, &key()));
         let registry = fixtures::registry("{}");
-        let validated = super::super::validate::validate(&registry, None, &fixtures::settings()).unwrap();
+        let validated = super::super::validate::validate(&registry, &Live::default(), &fixtures::settings()).unwrap();
         binding = super::super::build::identity::reviewer_binding(&validated);
         assert!(is_of(&binding, &key()));
         let other = Key { namespace: "apps".into(), name: "registry".into() };

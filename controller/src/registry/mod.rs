@@ -2,7 +2,7 @@
 //! says, and the status says how far that is.
 //!
 //! [`dereference`] → [`validate`] → [`build`] → [`mod@apply`] → [`status`], driven by [`reconcile`]. [`certificates`] joins
-//! the certificate plan to the registry, [`finalize`] takes back what lives elsewhere.
+//! the certificate plan to the registry, [`finalize`] takes back what lives elsewhere, [`reports`] asks the serving pods for what they know.
 
 pub mod apply;
 pub mod build;
@@ -14,6 +14,7 @@ pub mod finalize;
 pub(crate) mod fixtures;
 pub mod names;
 pub mod reconcile;
+mod reports;
 pub mod run;
 pub mod status;
 pub mod validate;

@@ -9,7 +9,7 @@ use crds::{PackageRegistry, PackageRegistryStatus, condition::READY, names};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, ResourceExt,
     runtime::{
         controller::Action,
         finalizer::{self, Event, finalizer},
@@ -23,8 +23,9 @@ use super::{
     error::Error,
     finalize::finalize,
     names::Names,
+    reports,
     status::{self, Findings, certificate::Certificates, serving},
-    validate::{Validated, validate},
+    validate::{Storage, Validated, validate},
 };
 use crate::{
     certificate::rotation::Step,
@@ -123,8 +124,8 @@ async fn steps(
     let client = &context.shared.client;
     let trust_key = trust::plan::key(registry);
     let names = Names::new(&trust_key.namespace, &trust_key.name);
-    let mut live = dereference::live(client, &trust_key.namespace, &names).await?;
-    let validated = validate(registry, live.claim.as_ref(), &context.shared.settings)?;
+    let mut live = dereference::live(client, registry, &trust_key.namespace, &names).await?;
+    let validated = validate(registry, &live, &context.shared.settings)?;
 
     let (mut foundations, own) =
         apply::foundations(client, &validated, &mut live, build::foundations(&validated)).await;
@@ -136,7 +137,7 @@ async fn steps(
     foundations.identity = foundations.identity.and(rights);
     let pruned = apply::prune(client, &validated, &foundations, &deployment).await;
 
-    let symptoms = symptoms(client, &validated, &foundations, &deployment).await;
+    let symptoms = symptoms(registry, context, &validated, &foundations, &deployment).await;
     let before = registry.status.clone().unwrap_or_default();
     let snapshot = context.trust.snapshot();
     let enabled = registry.spec.node_trust.enabled;
@@ -232,24 +233,34 @@ fn handled_rotation(registry: &PackageRegistry, certificates: &Certificates) -> 
     }
 }
 
-/// Read only while something isn't ready; a failure to read them is no failure of the pass.
+/// Read only while something isn't ready, but for what the pods say of a bucket; a failure to read them is no failure of the
+/// pass.
 async fn symptoms(
-    client: &Client,
+    object: &PackageRegistry,
+    context: &RegistryContext,
     registry: &Validated,
     foundations: &Foundations,
     deployment: &Outcome<Deployment>,
 ) -> Symptoms {
+    let client = &context.shared.client;
     let mut symptoms = Symptoms::default();
     if !deployment.as_ref().is_ok_and(serving::is_available) {
         let pods = dereference::pods(client, &registry.namespace, &registry.names).await;
         symptoms.pods = pods.unwrap_or_default();
     }
-    if let Ok(claim) = &foundations.claim {
+    if let Ok(Some(claim)) = &foundations.claim {
         let phase = claim.status.as_ref().and_then(|s| s.phase.as_deref());
         if phase == Some("Pending") {
             let warning = dereference::claim_warning(client, claim).await;
             symptoms.claim_warning = warning.unwrap_or_default();
         }
+    }
+    if matches!(registry.storage, Storage::S3(_)) {
+        symptoms.bucket = match reports::of_service(object, &context.shared).await {
+            Some(report) => Some(report),
+            // Pods that don't serve yet are behind no Service.
+            None => reports::of_pods(&symptoms.pods).await,
+        };
     }
     symptoms
 }
@@ -260,10 +271,11 @@ fn first_error(
     deployment: Outcome<Deployment>,
     pruned: Outcome<()>,
 ) -> Result<(), Error> {
-    let Foundations { claim, service, identity } = foundations;
+    let Foundations { claim, service, identity, disruption_budget } = foundations;
     service?;
     claim?;
     identity?;
+    disruption_budget?;
     match certificates {
         Certificates::Refused(error) => return Err(error),
         Certificates::Planned(_, applied) => applied?,

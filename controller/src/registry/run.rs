@@ -7,6 +7,7 @@ use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount},
+    policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRoleBinding, RoleBinding},
 };
 use kube::{
@@ -67,6 +68,7 @@ fn controller(shared: &Context) -> Controller<PackageRegistry> {
         .owns(Api::<ServiceAccount>::all(client.clone()), ours())
         .owns(Api::<ConfigMap>::all(client.clone()), ours())
         .owns(Api::<Deployment>::all(client.clone()), ours())
+        .owns(Api::<PodDisruptionBudget>::all(client.clone()), ours())
         .owns(Api::<RoleBinding>::all(client.clone()), ours())
         // A kept claim has no owner, and what is cluster-scoped can't have this one.
         .watches(claims, ours(), |claim| by_label(&claim, claim.namespace()))

@@ -1,19 +1,27 @@
 //! Step 2: what the spec means, checked. Pure.
 
+mod credentials_file;
+mod s3;
 mod sources;
+mod volume;
 
 use std::time::Duration;
 
-use crds::{DeletionPolicy, PackageRegistry, ServiceType, Sources};
+use crds::{DeletionPolicy, GarbageCollection, OnConflict, PackageRegistry, ServiceType, Sources};
 use k8s_openapi::{
-    api::core::v1::{LocalObjectReference, PersistentVolumeClaim, ResourceRequirements},
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference},
+    api::core::v1::{LocalObjectReference, ResourceRequirements},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{Resource, ResourceExt};
 use node_trust::host_name::HostName;
 use snafu::{OptionExt, ensure};
 
+pub use self::{
+    s3::{CREDENTIALS_KEY, Objection, S3},
+    volume::Volume,
+};
 use super::{
+    dereference::Live,
     error::{Error, InvalidSpecSnafu},
     names::Names,
 };
@@ -32,8 +40,8 @@ pub struct Validated {
     pub hosts: Vec<String>,
     /// The Service.
     pub service: Service,
-    /// The volume.
-    pub volume: Volume,
+    /// Where the content is kept.
+    pub storage: Storage,
     /// Life of an authority.
     pub authority_life: Duration,
     /// Life of a serving certificate.
@@ -42,8 +50,10 @@ pub struct Validated {
     pub service_account: crds::ServiceAccount,
     /// The serving pods.
     pub pods: Pods,
-    /// From where bundles may be fetched.
-    pub sources: Sources,
+    /// From where bundles may be fetched, and what of them is taken.
+    pub packages: Packages,
+    /// Collection of what nothing refers to any more.
+    pub garbage_collection: GarbageCollection,
     /// Whether volume and authority go with the registry.
     pub deletion_policy: DeletionPolicy,
 }
@@ -59,15 +69,24 @@ pub struct Service {
     pub cluster_ips: Vec<String>,
 }
 
-/// The volume.
+/// Where the content is kept.
 #[derive(Clone, Debug)]
-pub struct Volume {
-    /// Its size: never below what is claimed already.
-    pub size: Quantity,
-    /// Its class.
-    pub storage_class_name: Option<String>,
-    /// What of the spec can't be done for the volume that is there, in words.
-    pub objection: Option<String>,
+pub enum Storage {
+    /// In a claimed volume.
+    Local(Volume),
+    /// In a bucket.
+    S3(S3),
+}
+
+impl Storage {
+    /// Its kind, as the status says it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "local",
+            Self::S3(_) => "s3",
+        }
+    }
 }
 
 /// The serving pods.
@@ -87,6 +106,17 @@ pub struct Pods {
     pub template: crds::PodTemplate,
 }
 
+/// Rules for packages.
+#[derive(Clone, Debug)]
+pub struct Packages {
+    /// From where bundles may be fetched.
+    pub sources: Sources,
+    /// What happens to an upload that is there with other content.
+    pub on_conflict: OnConflict,
+    /// Most bytes of one bundle.
+    pub max_bytes: Option<u64>,
+}
+
 impl Validated {
     /// The host that images are named by.
     #[must_use]
@@ -95,15 +125,11 @@ impl Validated {
     }
 }
 
-/// Checks `registry`; `claim` is the volume's claim as it is now.
+/// Checks `registry` against what is there: the claim, and what its storage refers to.
 ///
 /// # Errors
 /// [`Error::InvalidSpec`] with the field and what would be right.
-pub fn validate(
-    registry: &PackageRegistry,
-    claim: Option<&PersistentVolumeClaim>,
-    settings: &Settings,
-) -> Result<Validated, Error> {
+pub fn validate(registry: &PackageRegistry, live: &Live, settings: &Settings) -> Result<Validated, Error> {
     let spec = &registry.spec;
     let namespace = registry.namespace().unwrap_or_default();
     let names = Names::new(&namespace, &registry.name_any());
@@ -115,20 +141,21 @@ pub fn validate(
         field: "spec.tls",
         problem: "exactly one of its fields must be set: selfManaged",
     })?;
-    sources::check(&spec.packages.sources)?;
     check_mirrors(&spec.node_trust.mirrors)?;
+    let storage = storage(registry, live)?;
     Ok(Validated {
         service: Service {
             name: spec.service.name.clone().unwrap_or_else(|| registry.name_any()),
             type_: spec.service.type_,
             cluster_ips: known_addresses(registry, &hosts),
         },
-        volume: volume(registry, claim)?,
+        pods: pods(registry, &storage, settings)?,
+        storage,
         authority_life: life("spec.tls.selfManaged.caDuration", &tls.ca_duration)?,
         certificate_life: life("spec.tls.selfManaged.duration", &tls.duration)?,
         service_account: service_account(registry, &names)?,
-        pods: pods(registry, settings)?,
-        sources: spec.packages.sources.clone(),
+        packages: packages(&spec.packages)?,
+        garbage_collection: collection(&spec.garbage_collection)?,
         deletion_policy: spec.deletion_policy,
         namespace,
         names,
@@ -146,42 +173,15 @@ fn known_addresses(registry: &PackageRegistry, hosts: &[String]) -> Vec<String> 
     if status.url == url { status.cluster_ips.clone() } else { Vec::new() }
 }
 
-fn volume(registry: &PackageRegistry, claim: Option<&PersistentVolumeClaim>) -> Result<Volume, Error> {
-    let field = "spec.storage.local.size";
-    let local =
-        registry.spec.storage.local.as_ref().context(InvalidSpecSnafu {
-            field: "spec.storage",
-            problem: "exactly one of its fields must be set: local",
-        })?;
-    let wanted = quantity::nanos(&local.size.0).filter(|amount| *amount > 0).context(InvalidSpecSnafu {
-        field,
-        problem: format!("{:?} is no size: write a number of bytes above zero, as 10Gi", local.size.0),
-    })?;
-    let mut volume =
-        Volume { size: local.size.clone(), storage_class_name: local.storage_class_name.clone(), objection: None };
-    let Some(claimed) = claim.and_then(|claim| claim.spec.as_ref()) else {
-        return Ok(volume);
-    };
-    let size = claimed.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get("storage"));
-    if let Some(size) = size
-        && quantity::nanos(&size.0).is_some_and(|amount| amount > wanted)
-    {
-        volume.objection = Some(format!(
-            "{field} is {}, less than the {} that are claimed: a volume can't shrink, so write {} or more",
-            local.size.0, size.0, size.0
-        ));
-        volume.size = size.clone();
+fn storage(registry: &PackageRegistry, live: &Live) -> Result<Storage, Error> {
+    match (&registry.spec.storage.local, &registry.spec.storage.s3) {
+        (Some(local), None) => volume::check(local, live.claim.as_ref()).map(Storage::Local),
+        (None, Some(bucket)) => s3::check(bucket, &live.bucket).map(Storage::S3),
+        (None, None) | (Some(_), Some(_)) => {
+            InvalidSpecSnafu { field: "spec.storage", problem: "exactly one of its fields must be set: local or s3" }
+                .fail()
+        }
     }
-    if let Some(class) = &claimed.storage_class_name
-        && volume.storage_class_name.as_ref().is_some_and(|wanted| wanted != class)
-    {
-        volume.objection = Some(format!(
-            "spec.storage.local.storageClassName differs from the claim's class {class:?}: a volume can't move to another \
-             class, so write {class:?}"
-        ));
-        volume.storage_class_name = Some(class.clone());
-    }
-    Ok(volume)
 }
 
 fn life(field: &'static str, duration: &kube::core::Duration) -> Result<Duration, Error> {
@@ -213,11 +213,14 @@ fn service_account(registry: &PackageRegistry, names: &Names) -> Result<crds::Se
     Ok(crds::ServiceAccount { name: Some(name), annotations: registry.spec.service_account.annotations.clone() })
 }
 
-fn pods(registry: &PackageRegistry, settings: &Settings) -> Result<Pods, Error> {
+fn pods(registry: &PackageRegistry, storage: &Storage, settings: &Settings) -> Result<Pods, Error> {
     let spec = &registry.spec;
     ensure!(
-        spec.instances == 1,
-        InvalidSpecSnafu { field: "spec.instances", problem: "local storage is written by one pod alone, so write 1" }
+        spec.instances == 1 || (spec.instances > 1 && matches!(storage, Storage::S3(_))),
+        InvalidSpecSnafu {
+            field: "spec.instances",
+            problem: "local storage is written by one pod alone, so write 1; more of them need spec.storage.s3"
+        }
     );
     Ok(Pods {
         instances: spec.instances,
@@ -227,6 +230,33 @@ fn pods(registry: &PackageRegistry, settings: &Settings) -> Result<Pods, Error> 
         resources: spec.resources.clone(),
         template: spec.pod_template.clone(),
     })
+}
+
+fn packages(packages: &crds::Packages) -> Result<Packages, Error> {
+    sources::check(&packages.sources)?;
+    let max_bytes = packages.max_bytes.as_ref().map(|size| {
+        quantity::bytes(&size.0).filter(|bytes| *bytes > 0).context(InvalidSpecSnafu {
+            field: "spec.packages.maxBytes",
+            problem: format!("{:?} is no size: write a number of bytes above zero, as 32Gi", size.0),
+        })
+    });
+    Ok(Packages {
+        sources: packages.sources.clone(),
+        on_conflict: packages.on_conflict,
+        max_bytes: max_bytes.transpose()?,
+    })
+}
+
+/// The schema's rules again, for objects from before it had them.
+fn collection(collection: &GarbageCollection) -> Result<GarbageCollection, Error> {
+    if let Some(interval) = &collection.interval {
+        life("spec.garbageCollection.interval", interval)?;
+    }
+    ensure!(
+        collection.grace_period.is_none_or(|period| !period.is_negative()),
+        InvalidSpecSnafu { field: "spec.garbageCollection.gracePeriod", problem: "must not be negative" }
+    );
+    Ok(collection.clone())
 }
 
 /// Nodes refuse a list that they can't make folders from; the user hears of it here.
@@ -246,23 +276,15 @@ mod tests {
     use crate::registry::fixtures::{registry, settings};
 
     fn problem(spec: &str) -> String {
-        validate(&registry(spec), None, &settings()).unwrap_err().to_string()
-    }
-
-    fn claim(size: &str, class: &str) -> PersistentVolumeClaim {
-        serde_json::from_value(serde_json::json!({
-            "metadata": {"name": "registry"},
-            "spec": {"storageClassName": class, "resources": {"requests": {"storage": size}}}
-        }))
-        .unwrap()
+        validate(&registry(spec), &Live::default(), &settings()).unwrap_err().to_string()
     }
 
     #[test]
     fn an_empty_spec_is_a_registry_with_every_default() {
-        let validated = validate(&registry("{}"), None, &settings()).unwrap();
+        let validated = validate(&registry("{}"), &Live::default(), &settings()).unwrap();
         assert_eq!(validated.host(), "registry.demo.svc");
         assert_eq!(validated.hosts[1], "registry.demo.svc.cluster.local");
-        assert_eq!(validated.volume.size.0, "10Gi");
+        assert_eq!(validated.storage.kind(), "local");
         assert_eq!(validated.pods.image, "registry.example/all:1");
         assert_eq!(validated.service_account.name.as_deref(), Some("registry"));
         assert_eq!(validated.names.audience(), "registry.dcos.io/demo/registry");
@@ -272,7 +294,12 @@ mod tests {
     fn what_can_not_work_is_named_with_its_field_and_what_would_be_right() {
         let cases = [
             ("storage: {local: {size: much}}", "spec.storage.local.size: \"much\" is no size"),
-            ("storage: {local: {size: \"0\"}}", "spec.storage.local.size: \"0\" is no size"),
+            ("packages: {maxBytes: much}", "spec.packages.maxBytes: \"much\" is no size"),
+            ("packages: {maxBytes: 0}", "spec.packages.maxBytes: \"0\" is no size"),
+            ("garbageCollection: {interval: 1s}", "spec.garbageCollection.interval: must be"),
+            ("garbageCollection: {gracePeriod: -1h}", "spec.garbageCollection.gracePeriod: must not be negative"),
+            ("storage: {s3: {bucket: b}, local: {}}", "spec.storage: exactly one"),
+            ("{instances: 0, storage: {s3: {bucket: b}}}", "spec.instances: local storage"),
             ("storage: {}", "spec.storage: exactly one"),
             ("tls: {}", "spec.tls: exactly one"),
             ("tls: {selfManaged: {duration: 1s}}", "spec.tls.selfManaged.duration: must be"),
@@ -305,32 +332,6 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_size_than_claimed_is_an_objection_and_changes_nothing_else() {
-        let validated =
-            validate(&registry("storage: {local: {size: 5Gi}}"), Some(&claim("10Gi", "fast")), &settings()).unwrap();
-        assert_eq!(validated.volume.size.0, "10Gi");
-        assert!(validated.volume.objection.unwrap().contains("write 10Gi or more"));
-    }
-
-    #[test]
-    fn a_larger_size_and_another_spelling_are_no_objection() {
-        for size in ["10240Mi", "20Gi"] {
-            let spec = format!("storage: {{local: {{size: {size}}}}}");
-            let validated = validate(&registry(&spec), Some(&claim("10Gi", "fast")), &settings()).unwrap();
-            assert_eq!(validated.volume.size.0, size);
-            assert_eq!(validated.volume.objection, None);
-        }
-    }
-
-    #[test]
-    fn an_adopted_claim_of_another_class_is_an_objection() {
-        let spec = "storage: {local: {storageClassName: slow}}";
-        let validated = validate(&registry(spec), Some(&claim("10Gi", "fast")), &settings()).unwrap();
-        assert_eq!(validated.volume.storage_class_name.as_deref(), Some("fast"));
-        assert!(validated.volume.objection.unwrap().contains("\"fast\""));
-    }
-
-    #[test]
     fn addresses_are_asked_for_again_only_for_the_service_that_had_them() {
         let mut registry = registry("{}");
         registry.status = Some(crds::PackageRegistryStatus {
@@ -338,7 +339,8 @@ mod tests {
             cluster_ips: vec!["10.96.0.7".into()],
             ..Default::default()
         });
-        let addresses = |registry: &PackageRegistry| validate(registry, None, &settings()).unwrap().service.cluster_ips;
+        let addresses =
+            |registry: &PackageRegistry| validate(registry, &Live::default(), &settings()).unwrap().service.cluster_ips;
         assert_eq!(addresses(&registry), ["10.96.0.7"]);
         registry.spec.service.name = Some("other".into());
         assert!(addresses(&registry).is_empty());

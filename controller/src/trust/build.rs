@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::HEXLOWER;
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet},
@@ -26,7 +27,6 @@ use sha2::{Digest, Sha256};
 use super::{NAME, agents::Agents};
 use crate::{
     arguments::Settings,
-    certificate::facts::hexadecimal,
     context::{COMPONENT_LABEL, MANAGED_BY, MANAGED_BY_LABEL, NAME as APP, NAME_LABEL},
 };
 
@@ -45,7 +45,7 @@ const DOCKER_MOUNT: &str = "/host/docker-certs.d";
 /// When the list has no JSON form.
 pub fn content(desired: &Desired) -> Result<(String, String), serde_json::Error> {
     let text = serde_json::to_string_pretty(desired)?;
-    let hash = hexadecimal(&Sha256::digest(text.as_bytes()));
+    let hash = HEXLOWER.encode(&Sha256::digest(text.as_bytes()));
     Ok((text, hash))
 }
 

@@ -7,12 +7,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use api::{
-    Declaration, DeclarationSpec, PackageImage, PackageInfo, PackageList, Progress, PublishedPackage, State as Stage,
-};
+use api::{Declaration, DeclarationSpec, PackageImage, Progress, PublishedPackage, State as Stage};
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response as Answer},
     routing::{get, put},
@@ -45,6 +43,8 @@ pub struct ServerState {
     pub declarations: BTreeMap<String, Declaration>,
     /// Specs by id, as put last.
     pub specs: BTreeMap<String, DeclarationSpec>,
+    /// Uploads by name and version, as `/api/v1/packages` has them.
+    pub uploads: BTreeMap<(String, String), Value>,
     /// Every call: method and path below `/api/v1`.
     pub calls: Vec<String>,
     /// What the next `PUT` is answered with, instead of `Pending`.
@@ -182,6 +182,25 @@ impl World {
         self.cluster.lock().unwrap().objects.get(&format!("{API}/packages/{name}")).cloned()
     }
 
+    /// Lets the reconciler see every Package of the cluster, those among them that it made.
+    pub fn observe_all(&mut self) {
+        let prefix = format!("{API}/packages/");
+        let names: Vec<String> = {
+            let cluster = self.cluster.lock().unwrap();
+            cluster.objects.keys().filter_map(|path| path.strip_prefix(&prefix)).map(str::to_owned).collect()
+        };
+        for name in names {
+            self.observe(&name);
+        }
+    }
+
+    /// Lets the server have an upload.
+    pub fn upload(&self, package: &str, version: &str, digest: &str) {
+        let entry = json!({"name": package, "version": version, "status": "Added", "source": "upload", "digest": digest,
+            "releaseVersion": 1_767_225_999, "size": 10, "removalRequested": false});
+        self.server.lock().unwrap().uploads.insert((package.to_owned(), version.to_owned()), entry);
+    }
+
     /// Lets the reconciler see what the cluster has.
     fn observe(&mut self, name: &str) {
         if let Some(object) = self.object(name) {
@@ -248,6 +267,7 @@ fn server_app(state: Shared) -> Router {
     Router::new()
         .route("/api/v1/declarations/{id}", put(put_declaration).get(get_declaration).delete(delete_declaration))
         .route("/api/v1/packages", get(list_packages))
+        .route("/api/v1/packages/{name}/{version}", get(get_package).delete(delete_package))
         .with_state(state)
 }
 
@@ -305,33 +325,40 @@ async fn delete_declaration(
     Ok(Json(declaration))
 }
 
-async fn list_packages(State(state): State<Shared>, headers: HeaderMap) -> Result<Json<PackageList>, Answer> {
+async fn list_packages(State(state): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, Answer> {
     enter(&state, &headers, "LIST".to_owned()).map_err(|answer| *answer)?;
     let state = state.lock().unwrap();
-    let packages = state
-        .declarations
-        .values()
-        .filter_map(|declaration| {
-            let package = declaration.package.as_ref()?;
-            Some(PackageInfo {
-                name: package.name.clone(),
-                version: package.version.clone(),
-                status: declaration.state,
-                message: None,
-                release_version: Some(package.release_version),
-                packaging_version: None,
-                added_at: None,
-                size: None,
-                digest: None,
-                source: None,
-                removal_requested: false,
-                progress: None,
-                managed_by: Some(declaration.id.clone()),
-                images: Vec::new(),
-            })
-        })
-        .collect();
-    Ok(Json(PackageList { packages }))
+    let declared = state.declarations.values().filter_map(|declaration| {
+        let package = declaration.package.as_ref()?;
+        Some(json!({"name": package.name, "version": package.version, "status": declaration.state, "source": "url",
+            "releaseVersion": package.release_version, "managedBy": declaration.id}))
+    });
+    let packages: Vec<Value> = declared.chain(state.uploads.values().cloned()).collect();
+    Ok(Json(json!({"packages": packages})))
+}
+
+async fn get_package(
+    State(state): State<Shared>,
+    Path(coordinate): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Answer> {
+    enter(&state, &headers, format!("GET {}/{}", coordinate.0, coordinate.1)).map_err(|answer| *answer)?;
+    let found = state.lock().unwrap().uploads.get(&coordinate).cloned();
+    found.map(Json).ok_or_else(|| StatusCode::NOT_FOUND.into_response())
+}
+
+async fn delete_package(
+    State(state): State<Shared>,
+    Path(coordinate): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Answer, Answer> {
+    let query = query.unwrap_or_default();
+    enter(&state, &headers, format!("DELETE {}/{}?{query}", coordinate.0, coordinate.1)).map_err(|answer| *answer)?;
+    let removed = state.lock().unwrap().uploads.remove(&coordinate);
+    removed
+        .map(|entry| (StatusCode::ACCEPTED, Json(entry)).into_response())
+        .ok_or_else(|| StatusCode::NOT_FOUND.into_response())
 }
 
 fn client(cluster: Arc<Mutex<ClusterState>>) -> Client {
@@ -365,9 +392,14 @@ impl ClusterState {
             return self.read(path);
         }
         self.writes.push(format!("{method} {path}"));
+        if *method == Method::POST {
+            return self.create(path, body);
+        }
         let (object_path, is_status) = path.strip_suffix("/status").map_or((path, false), |path| (path, true));
         let Some(object) = self.objects.get_mut(object_path) else { return not_found() };
-        if is_status {
+        if *method == Method::DELETE {
+            object["metadata"]["deletionTimestamp"] = json!("2999-01-01T00:00:00Z");
+        } else if is_status {
             object["status"] = body["status"].clone();
         } else {
             change_finalizers(object, body);
@@ -378,6 +410,16 @@ impl ClusterState {
             self.objects.remove(object_path);
         }
         (200, answer)
+    }
+
+    fn create(&mut self, path: &str, body: &Value) -> (u16, Value) {
+        let name = body["metadata"]["name"].as_str().unwrap();
+        let mut object = body.clone();
+        object["metadata"]["uid"] = json!(uid(name));
+        object["metadata"]["generation"] = json!(1);
+        object["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+        self.objects.insert(format!("{path}/{name}"), object.clone());
+        (201, object)
     }
 
     fn read(&self, path: &str) -> (u16, Value) {

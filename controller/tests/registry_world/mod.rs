@@ -50,6 +50,10 @@ pub const PUBLISHER_BINDING: &str =
     "/apis/rbac.authorization.k8s.io/v1/namespaces/demo/rolebindings/registry-publisher";
 /// Path of the binding of its serving pods.
 pub const REVIEWER: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/package-registry:demo:registry";
+/// Path of its disruption budget.
+pub const BUDGET: &str = "/apis/policy/v1/namespaces/demo/poddisruptionbudgets/registry";
+/// Path of the Secret with the credentials of its bucket, in the scenarios that have one.
+pub const CREDENTIALS: &str = "/api/v1/namespaces/demo/secrets/store";
 /// Path of the list of what nodes trust.
 pub const TRUST_LIST: &str = "/api/v1/namespaces/ops-node-trust/configmaps/package-registry-node-trust";
 /// Path of the agents.
@@ -225,6 +229,9 @@ impl Cluster {
         if *method == Method::GET {
             return self.read(path, uri.query().unwrap_or_default());
         }
+        if path.ends_with("/token") {
+            return failure(404, "NotFound", "nobody serves here");
+        }
         self.writes.push(format!("{method} {path}"));
         if self.forbidden.contains(path) {
             return failure(403, "Forbidden", "not now");
@@ -246,7 +253,8 @@ impl Cluster {
         }
         let is_object = self.objects.keys().any(|at| at.rsplit_once('/').is_some_and(|(list, _)| list == path));
         let plural = path.rsplit('/').next().unwrap_or_default();
-        if !is_object && !matches!(plural, "pods" | "events" | "services" | "serviceaccounts") {
+        if !is_object && !matches!(plural, "pods" | "events" | "services" | "serviceaccounts" | "poddisruptionbudgets")
+        {
             return failure(404, "NotFound", "none");
         }
         let below = format!("{path}/");

@@ -120,9 +120,9 @@ impl Operator {
 /// Builds the controller and says where it is.
 fn build() -> Result<PathBuf, Whatever> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "-p", "controller"]).current_dir(walk::root());
+    cargo.args(["build", "--quiet", "--bin", "package-registry-controller"]).current_dir(walk::root());
     if !cargo.status().whatever_context("cannot start cargo")?.success() {
-        whatever!("cargo build -p controller failed");
+        whatever!("cargo build --bin package-registry-controller failed");
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| walk::root().join("target"), PathBuf::from);
     Ok(target.join("debug/package-registry-controller"))

@@ -159,5 +159,14 @@ fn down() -> Result<(), Whatever> {
         walk::delete(&cluster, "namespace", "", namespace)?;
         walk::wait_gone(&cluster, "namespace", "", namespace, Duration::from_mins(2))?;
     }
-    walk::uninstall(&cluster)
+    let others: Vec<String> = walk::get_all(&cluster, "packageregistry", "", "")?
+        .iter()
+        .map(|registry| format!("{}/{}", registry.text("/metadata/namespace"), registry.text("/metadata/name")))
+        .collect();
+    if others.is_empty() {
+        return walk::uninstall(&cluster);
+    }
+    // With their kind they would go, too.
+    println!("The operator stays, since there are registries that aren't the demo's: {}", others.join(", "));
+    Ok(())
 }

@@ -10,8 +10,11 @@ use snafu::ResultExt;
 use super::{
     command::create_folder,
     error::{FileSnafu, ImageArchiveSnafu, Result},
+    go_build,
     paths::{binaries, cache},
-    versions::{COREDNS, IMAGE_RECIPE, LOCAL_PATH_PROVISIONER, PAUSE},
+    progress::Progress,
+    up::lock,
+    versions::{COREDNS, IMAGE_RECIPE, LOCAL_PATH_PROVISIONER, MINIO, PAUSE},
 };
 use crate::image::{Entry, Image};
 
@@ -24,30 +27,46 @@ pub(crate) const PROVISIONER_IMAGE: &str = "package-registry.local/local-path-pr
 /// A shell and the usual tools, for the provisioner's helper pods and for tests.
 pub(crate) const BUSYBOX_IMAGE: &str = "package-registry.local/busybox:1";
 
+/// An object store, for tests.
+pub const MINIO_IMAGE: &str = "package-registry.local/minio:1";
+
 /// What Debian's static busybox is asked for by the name of the program.
 const BUSYBOX_PROGRAMS: [&str; 16] = [
     "cat", "chmod", "cp", "echo", "env", "id", "ls", "mkdir", "mv", "nslookup", "rm", "sh", "sleep", "test", "touch",
     "wget",
 ];
 
-/// Writes the archives that the cache lacks; returns all of them.
-pub(crate) fn ensure_all() -> Result<Vec<PathBuf>> {
-    let program = |name: &str, reference: &str, binary: PathBuf| Image {
+/// The archive of [`MINIO_IMAGE`], built unless the cache holds it.
+///
+/// # Errors
+/// When the build fails or the archive can't be written.
+pub fn minio_archive() -> Result<PathBuf> {
+    let _lock = lock()?;
+    let binary = go_build::ensure_minio(&Progress::start())?;
+    ensure("minio", MINIO, &program("minio", MINIO_IMAGE, &binary))
+}
+
+fn program(name: &str, reference: &str, binary: &Path) -> Image {
+    Image {
         reference: reference.to_owned(),
-        entries: vec![Entry::program(name, &binary)],
+        entries: vec![Entry::program(name, binary)],
         entrypoint: vec![format!("/{name}")],
         ..Image::default()
-    };
+    }
+}
+
+/// Writes the archives that the cache lacks; returns all of them.
+pub(crate) fn ensure_all() -> Result<Vec<PathBuf>> {
     let coredns = binaries("coredns", COREDNS).join("coredns");
     let provisioner = binaries("local-path-provisioner", LOCAL_PATH_PROVISIONER).join("local-path-provisioner");
     [
-        ("pause", PAUSE, program("pause", PAUSE_IMAGE, binaries("pause", PAUSE).join("pause"))),
+        ("pause", PAUSE, program("pause", PAUSE_IMAGE, &binaries("pause", PAUSE).join("pause"))),
         ("busybox", "debian", busybox()),
-        ("coredns", COREDNS, program("coredns", COREDNS_IMAGE, coredns)),
+        ("coredns", COREDNS, program("coredns", COREDNS_IMAGE, &coredns)),
         (
             "local-path-provisioner",
             LOCAL_PATH_PROVISIONER,
-            program("local-path-provisioner", PROVISIONER_IMAGE, provisioner),
+            program("local-path-provisioner", PROVISIONER_IMAGE, &provisioner),
         ),
     ]
     .into_iter()

@@ -14,7 +14,7 @@ use super::{
     error::{FileSnafu, JsonSnafu, Result},
     paths,
     progress::Progress,
-    versions::{COREDNS, KUBERNETES, LOCAL_PATH_PROVISIONER, PAUSE},
+    versions::{COREDNS, KUBERNETES, LOCAL_PATH_PROVISIONER, MINIO, PAUSE, VERSITYGW},
 };
 
 const KUBERNETES_BINARIES: [&str; 6] =
@@ -31,6 +31,18 @@ pub(crate) fn ensure_all(progress: &Progress) -> Result<()> {
 /// Builds Kubernetes' own programs unless the cache holds them.
 pub(crate) fn ensure_kubernetes(progress: &Progress) -> Result<()> {
     ensure(progress, "kubernetes", KUBERNETES, "about 5 minutes", build_kubernetes)
+}
+
+/// Builds `MinIO` unless the cache holds it. Not part of the cluster, so only tests that need it pay.
+pub(crate) fn ensure_minio(progress: &Progress) -> Result<PathBuf> {
+    ensure(progress, "minio", MINIO, "about 4 minutes", build_minio)?;
+    Ok(paths::binaries("minio", MINIO).join("minio"))
+}
+
+/// Builds the S3 server versitygw unless the cache holds it, and says where its program is.
+pub(crate) fn ensure_versitygw(progress: &Progress) -> Result<PathBuf> {
+    ensure(progress, "versitygw", VERSITYGW, "about 3 minutes", build_versitygw)?;
+    Ok(paths::binaries("versitygw", VERSITYGW).join("versitygw"))
 }
 
 /// Builds in a temporary folder and moves the result to its place whole, so that a build that was cut short leaves nothing.
@@ -134,8 +146,19 @@ fn build_coredns(source: &Path, output: &Path) -> Result<()> {
 }
 
 fn build_local_path_provisioner(source: &Path, output: &Path) -> Result<()> {
-    let module = format!("github.com/rancher/local-path-provisioner@{LOCAL_PATH_PROVISIONER}");
-    run(go(source).env("GOBIN", output).args(["install", "-trimpath", "-ldflags", "-s -w", &module]))?;
+    install(&format!("github.com/rancher/local-path-provisioner@{LOCAL_PATH_PROVISIONER}"), source, output)
+}
+
+fn build_minio(source: &Path, output: &Path) -> Result<()> {
+    install(&format!("github.com/minio/minio@{MINIO}"), source, output)
+}
+
+fn build_versitygw(source: &Path, output: &Path) -> Result<()> {
+    install(&format!("github.com/versity/versitygw/cmd/versitygw@{VERSITYGW}"), source, output)
+}
+
+fn install(module: &str, source: &Path, output: &Path) -> Result<()> {
+    run(go(source).env("GOBIN", output).args(["install", "-trimpath", "-ldflags", "-s -w", module]))?;
     Ok(())
 }
 

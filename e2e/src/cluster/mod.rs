@@ -21,12 +21,15 @@ pub(crate) mod pki;
 pub(crate) mod prerequisites;
 pub(crate) mod progress;
 mod teardown;
+mod tools;
 pub(crate) mod up;
 mod versions;
 pub(crate) mod wait;
 
+pub use container_images::{MINIO_IMAGE, minio_archive};
 pub use error::{Error, Result};
 pub use handle::Cluster;
 pub use paths::{admin_kubeconfig, kubectl};
 pub use teardown::down;
+pub use tools::{TOOLS, Tool};
 pub use up::{daemons, up};

@@ -35,13 +35,14 @@ fn works(program: &str, argument: &str) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-fn ensure_go() -> Result<()> {
+/// Fails unless there is a Go that builds everything.
+pub(crate) fn ensure_go() -> Result<()> {
     let (major, minor) = GO;
     let found = run(Command::new("go").args(["env", "GOVERSION"])).unwrap_or_default();
     let what = match found.trim() {
-        "" => format!("Kubernetes is built from source: install Go {major}.{minor} or newer so that `go` is in PATH."),
+        "" => format!("Programs are built from source: install Go {major}.{minor} or newer so that `go` is in PATH."),
         found => format!(
-            "Go {major}.{minor} or newer is needed to build Kubernetes, and `go` in PATH is {found}: install a newer one."
+            "Go {major}.{minor} or newer is needed to build programs from source, and `go` in PATH is {found}: install a newer one."
         ),
     };
     ensure!(go_version(&found).is_some_and(|version| version >= GO), PrerequisiteSnafu { what });

@@ -8,6 +8,10 @@ pub(crate) const KUBERNETES: &str = "v1.35.4";
 pub(crate) const COREDNS: &str = "v1.15.0";
 /// The provisioner behind the default storage class.
 pub(crate) const LOCAL_PATH_PROVISIONER: &str = "v0.0.30";
+/// `MinIO`, for tests that keep content in a bucket; its module has no tagged versions.
+pub(crate) const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
+/// A second S3 server, by other people, over a POSIX folder.
+pub(crate) const VERSITYGW: &str = "v1.8.0";
 /// Our own pause program; raise it when `pause.c` changes.
 pub(crate) const PAUSE: &str = "v1";
 /// Raised when the content of the harness' own images changes otherwise than by the versions above.

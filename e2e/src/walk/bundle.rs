@@ -53,10 +53,10 @@ pub fn sha256_of(path: &Path) -> Result<String, Whatever> {
 /// Builds `dcos-registry` and says where it is.
 fn command_line() -> Result<PathBuf, Whatever> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "-p", "cli"]).current_dir(root());
+    cargo.args(["build", "--quiet", "--bin", "dcos-registry"]).current_dir(root());
     let status = cargo.status().whatever_context("cannot start cargo")?;
     if !status.success() {
-        whatever!("cargo build -p cli failed");
+        whatever!("cargo build --bin dcos-registry failed");
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     Ok(target.join("debug/dcos-registry"))

@@ -5,12 +5,14 @@
 mod bundle;
 mod files;
 mod images;
+mod minio;
 mod object;
 mod operator;
 
 pub use bundle::{BundleFile, build_demo_bundle, sha256_of};
 pub use files::Files;
 pub use images::{Delivery, deliver, operator_image};
+pub use minio::{Credentials, Minio};
 pub use object::{
     Kind, Object, apply, delete, delete_if_known, events, exists, get, get_all, wait_for, wait_for_reason, wait_gone,
     wait_until,

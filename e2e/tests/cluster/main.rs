@@ -6,6 +6,7 @@
 
 mod access;
 mod admission;
+mod bucket;
 mod crash;
 mod invalid_package;
 mod neighbours;

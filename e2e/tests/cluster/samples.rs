@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::walk;
+use e2e::walk::{self, Credentials, Minio};
 use serde_json::Value;
 
 use crate::site::{Place, site};
@@ -16,14 +16,22 @@ fn every_sample_can_be_applied_and_its_registry_becomes_ready() {
     for sample in samples {
         let place = Place::new("samples");
         let path = sample.display().to_string();
+        let text = fs::read_to_string(&sample).unwrap();
+        if text.contains("s3:") {
+            // The store that the sample names, with the sample's credentials.
+            let credentials = Credentials { key_id: "packages".into(), secret: "change-me-please".into() };
+            let store = Minio::start(place.cluster(), &place.site.delivery, &credentials).unwrap();
+            store.bucket("packages", &credentials).unwrap();
+        }
         place
             .cluster()
             .kubectl(&["apply", "--validate=strict", "-n", &place.namespace, "-f", &path])
             .unwrap_or_else(|error| panic!("{path}: {error}"));
-        if fs::read_to_string(&sample).unwrap().contains("kind: PackageRegistry") {
+        if text.contains("kind: PackageRegistry") {
             place.registry_has("Ready", "True");
         } else {
-            place.reason("package", "redis-0.1.0", "Ready", "DependencyNotReady");
+            let package = walk::get_all(place.cluster(), "package", &place.namespace, "").unwrap().remove(0);
+            place.reason("package", package.text("/metadata/name"), "Ready", "DependencyNotReady");
         }
         place.leave();
     }
@@ -44,14 +52,27 @@ fn the_api_server_refuses_what_the_kinds_forbid_and_says_which_field() {
     };
     let cases = [
         (registry("a.b", "{}"), "metadata.name"),
-        (registry("r", "{instances: 2}"), "spec.instances"),
+        (registry("r", "{instances: 0}"), "spec.instances"),
+        (registry("r", "{instances: 2}"), "needs spec.storage.s3"),
+        (registry("r", "{instances: 2, storage: {local: {}}}"), "needs spec.storage.s3"),
         (registry("r", "{storage: {}}"), "exactly one storage"),
+        (registry("r", "{storage: {local: {}, s3: {bucket: packages}}}"), "exactly one storage"),
+        (registry("r", "{storage: {s3: {bucket: Packages}}}"), "spec.storage.s3.bucket"),
+        (registry("r", "{storage: {s3: {bucket: packages, path: /a}}}"), "spec.storage.s3.path"),
+        (registry("r", "{storage: {s3: {bucket: packages, endpoint: 'http://a.test/b'}}}"), "spec.storage.s3.endpoint"),
+        (
+            registry("r", "{storage: {s3: {bucket: packages, serverSideEncryption: DES}}}"),
+            "spec.storage.s3.serverSideEncryption",
+        ),
+        (registry("r", "{packages: {onConflict: Merge}}"), "spec.packages.onConflict"),
+        (registry("r", "{garbageCollection: {interval: 1s}}"), "interval must be at least 1m"),
         (registry("r", "{service: {name: Docker.io}}"), "spec.service.name"),
         (registry("r", "{service: {type: ExternalName}}"), "spec.service.type"),
         (registry("r", "{nodeTrust: {mirrors: ['docker.io/library']}}"), "spec.nodeTrust.mirrors"),
         (registry("r", "{nodeTrust: {mirrors: [docker.io, docker.io]}}"), "Duplicate"),
         (registry("r", "{unknownField: 1}"), "unknownField"),
         (package("{registryRef: {name: r}, source: {}}"), "exactly one source"),
+        (package("{registryRef: {name: r}, source: {upload: {digest: abc}}}"), "spec.source.upload.digest"),
         (package("{registryRef: {name: r}, source: {url: {url: 'ftp://a.test/b'}}}"), "spec.source.url.url"),
         (package("{registryRef: {name: r}, source: {url: {url: 'https://u:p@a.test/b'}}}"), "spec.source.url.url"),
         (package("{registryRef: {name: r}, source: {url: {url: 'https://a.test/b', sha256: ABC}}}"), "sha256"),

@@ -23,6 +23,7 @@ pub const PRIVILEGED: &[&str] = &["demo", "walk", "crash", "foreign"];
 /// What the tests share.
 pub struct Site {
     pub cluster: Cluster,
+    pub delivery: Delivery,
     pub files: Files,
     pub bundle: BundleFile,
 }
@@ -42,7 +43,7 @@ pub fn site() -> &'static Site {
         let bundle = walk::build_demo_bundle().unwrap();
         let files = Files::start(&cluster, &delivery).unwrap();
         files.put("hello-1.0.dcos", &bundle.path).unwrap();
-        Site { cluster, files, bundle }
+        Site { cluster, delivery, files, bundle }
     })
 }
 

@@ -36,7 +36,7 @@ pub async fn gate(State(server): State<Server>, request: Request, next: Next) ->
     }
 }
 
-async fn judge(server: Server, request: Request, next: Next) -> Response {
+async fn judge(server: Server, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -48,13 +48,18 @@ async fn judge(server: Server, request: Request, next: Next) -> Response {
         Need::NoSuchMethod(allow) => (no_such_method(area, allow), None, false),
         Need::Right(verb) => match identify(&server.auth, request.headers()).await {
             Err(error) => (denial(area, &server, request.uri(), request.headers(), &error), None, true),
-            Ok(identity) => match authorize(&server, &identity, verb, &method, &path).await {
-                Err(error) => {
+            Ok(identity) => {
+                if let Err(error) = authorize(&server, &identity, verb, &method, &path).await {
                     let answer = denial(area, &server, request.uri(), request.headers(), &error);
                     (answer, Some(identity), true)
+                } else {
+                    request.extensions_mut().insert(identity.clone());
+                    let answer = next.run(request).await;
+                    // A handler asks for more where only it knows what is changed.
+                    let denied = answer.status() == StatusCode::FORBIDDEN;
+                    (answer, Some(identity), denied)
                 }
-                Ok(()) => (next.run(request).await, Some(identity), false),
-            },
+            }
         },
     };
     let changes = who.is_some() && !matches!(method, Method::GET | Method::HEAD);
@@ -63,6 +68,7 @@ async fn judge(server: Server, request: Request, next: Next) -> Response {
             who: who.as_ref().map(Identity::name),
             method: method.as_str(),
             path: &path,
+            digest: response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()),
             from,
             status: response.status().as_u16(),
             denied,
@@ -94,7 +100,8 @@ async fn authorize(
 /// may be another one than it seems.
 async fn is_taken(server: &Server, id: &str) -> bool {
     let taken = |found: api::Declaration| found.package.is_some() || found.state != api::State::Failed;
-    !matches!(*server.auth, Auth::None) && (id.contains('%') || server.declarations.view(id).await.is_some_and(taken))
+    !matches!(*server.auth, Auth::None)
+        && (id.contains('%') || !server.declarations.view(id).await.is_ok_and(|found| !found.is_some_and(taken)))
 }
 
 async fn identify(auth: &Auth, headers: &HeaderMap) -> Result<Identity, AuthError> {

@@ -28,6 +28,10 @@ impl Verb {
     }
 }
 
+/// What moving a tag needs besides, where a package published it. Who moves tags that pushes made needs no more than the
+/// right to push; which of the two a tag is, only the store can tell, so that it is asked for where the tag is written.
+pub const MOVE_OF_A_PACKAGES_TAG: Verb = Verb::Update;
+
 /// What the path of a declaration begins with.
 pub const DECLARATIONS: &str = "/api/v1/declarations/";
 
@@ -42,10 +46,14 @@ pub enum Area {
     Resource,
     /// `/v2/…`.
     Images,
+    /// `/v2/<name>/blobs/uploads/…`: only who pushes has anything to do with a push, and may give it up.
+    ImageUploads,
     /// `/auth/token`.
     Token,
     /// `/api/v1/packages…`.
     Packages,
+    /// `/api/v1/uploads…`.
+    Uploads,
     /// `/api/v1/declarations/…`.
     Declarations,
     /// `/api/v1/status`.
@@ -62,13 +70,16 @@ impl Area {
             "/" | "/health" => Self::Health,
             "/repo" => Self::Repository,
             "/v2" | "/v2/" => Self::Images,
+            _ if under("/v2") && is_upload(path) => Self::ImageUploads,
             "/auth/token" => Self::Token,
             "/api/v1/packages" => Self::Packages,
+            "/api/v1/uploads" => Self::Uploads,
             "/api/v1/status" => Self::Status,
             _ if under("/package") => Self::Repository,
             _ if under("/resource") => Self::Resource,
             _ if under("/v2") => Self::Images,
             _ if under("/api/v1/packages") => Self::Packages,
+            _ if under("/api/v1/uploads") => Self::Uploads,
             _ if under("/api/v1/declarations") => Self::Declarations,
             _ => return None,
         })
@@ -81,11 +92,20 @@ impl Area {
             Self::Health => "health",
             Self::Repository => "repo",
             Self::Resource => "resource",
-            Self::Images => "v2",
+            Self::Images | Self::ImageUploads => "v2",
             Self::Token => "token",
-            Self::Packages | Self::Declarations | Self::Status => "api",
+            Self::Packages | Self::Uploads | Self::Declarations | Self::Status => "api",
         }
     }
+}
+
+/// Whether a path ends as those of uploads do.
+fn is_upload(path: &str) -> bool {
+    let mut parts = path.rsplit('/');
+    matches!(
+        (parts.next(), parts.next(), parts.next()),
+        (Some("uploads"), Some("blobs"), _) | (_, Some("uploads"), Some("blobs"))
+    )
 }
 
 /// What a request needs.
@@ -112,15 +132,17 @@ struct Row {
 #[derive(Clone, Copy)]
 enum Read {
     Open,
+    /// Those who push.
+    Push,
     /// Open where anonymous pulls are.
     Pull,
-    Get,
+    Right(Verb),
 }
 
 const READ_ONLY: &[(Method, Verb)] = &[];
 const READ: &str = "GET, HEAD";
 
-const TABLE: [Row; 8] = [
+const TABLE: [Row; 10] = [
     Row { area: Area::Health, read: Read::Open, write: READ_ONLY, allow: READ },
     Row { area: Area::Repository, read: Read::Open, write: READ_ONLY, allow: READ },
     Row { area: Area::Resource, read: Read::Open, write: READ_ONLY, allow: READ },
@@ -129,22 +151,40 @@ const TABLE: [Row; 8] = [
     Row {
         area: Area::Images,
         read: Read::Pull,
-        write: &[
-            (Method::POST, Verb::Create),
-            (Method::PUT, Verb::Create),
-            (Method::PATCH, Verb::Create),
-            (Method::DELETE, Verb::Delete),
-        ],
-        allow: READ,
-    },
-    Row { area: Area::Packages, read: Read::Get, write: READ_ONLY, allow: READ },
-    Row {
-        area: Area::Declarations,
-        read: Read::Get,
         write: &[(Method::PUT, Verb::Create), (Method::DELETE, Verb::Delete)],
         allow: "GET, HEAD, PUT, DELETE",
     },
-    Row { area: Area::Status, read: Read::Get, write: READ_ONLY, allow: READ },
+    Row {
+        area: Area::ImageUploads,
+        read: Read::Push,
+        write: &[
+            (Method::POST, Verb::Create),
+            (Method::PATCH, Verb::Create),
+            (Method::PUT, Verb::Create),
+            (Method::DELETE, Verb::Create),
+        ],
+        allow: "GET, HEAD, POST, PATCH, PUT, DELETE",
+    },
+    Row {
+        area: Area::Packages,
+        read: Read::Right(Verb::Get),
+        write: &[(Method::DELETE, Verb::Delete)],
+        allow: "GET, HEAD, DELETE",
+    },
+    // Who may bring a package may also see how far it is, and give it up.
+    Row {
+        area: Area::Uploads,
+        read: Read::Right(Verb::Create),
+        write: &[(Method::POST, Verb::Create), (Method::PATCH, Verb::Create), (Method::DELETE, Verb::Create)],
+        allow: "GET, HEAD, POST, PATCH, DELETE",
+    },
+    Row {
+        area: Area::Declarations,
+        read: Read::Right(Verb::Get),
+        write: &[(Method::PUT, Verb::Create), (Method::DELETE, Verb::Delete)],
+        allow: "GET, HEAD, PUT, DELETE",
+    },
+    Row { area: Area::Status, read: Read::Right(Verb::Get), write: READ_ONLY, allow: READ },
 ];
 
 /// What a request needs. Whether a declaration replaces another, which needs `update` too, only the gate can tell.
@@ -156,8 +196,10 @@ pub fn need(method: &Method, path: &str, anonymous_pull: bool) -> Need {
     if *method == Method::GET || *method == Method::HEAD {
         return match row.read {
             Read::Open => Need::Open,
+            Read::Push => Need::Right(Verb::Create),
             Read::Pull if anonymous_pull => Need::Open,
-            Read::Pull | Read::Get => Need::Right(Verb::Get),
+            Read::Pull => Need::Right(Verb::Get),
+            Read::Right(verb) => Need::Right(verb),
         };
     }
     let found = row.write.iter().find(|(known, _)| known == method);
@@ -175,8 +217,10 @@ mod tests {
             "/repo",
             "/resource/a/b/c",
             "/v2/",
+            "/v2/a/blobs/uploads/",
             "/auth/token",
             "/api/v1/packages",
+            "/api/v1/uploads",
             "/api/v1/declarations/x",
             "/api/v1/status",
         ] {
@@ -211,6 +255,15 @@ mod tests {
             (Method::PUT, "/v2/a/manifests/x", Verb::Create),
             (Method::DELETE, "/v2/a/manifests/x", Verb::Delete),
             (Method::DELETE, "/v2/", Verb::Delete),
+            (Method::POST, "/api/v1/uploads", Verb::Create),
+            (Method::POST, "/api/v1/uploads/x/complete", Verb::Create),
+            (Method::PATCH, "/api/v1/uploads/x/blobs/y", Verb::Create),
+            (Method::DELETE, "/api/v1/uploads/x", Verb::Create),
+            (Method::DELETE, "/api/v1/packages/a/1", Verb::Delete),
+            (Method::DELETE, "/v2/a/blobs/x", Verb::Delete),
+            (Method::DELETE, "/v2/a/blobs/uploads/x", Verb::Create),
+            (Method::GET, "/v2/a/blobs/uploads/x", Verb::Create),
+            (Method::HEAD, "/v2/a/blobs/uploads/", Verb::Create),
             (Method::PUT, "/api/v1/declarations/x", Verb::Create),
             (Method::DELETE, "/api/v1/declarations/x", Verb::Delete),
         ];
@@ -220,9 +273,25 @@ mod tests {
     }
 
     #[test]
+    fn a_repository_may_be_called_as_uploads_are() {
+        assert_eq!(need(&Method::GET, "/v2/blobs/uploads/manifests/1", true), Need::Open);
+        assert_eq!(need(&Method::GET, "/v2/blobs/uploads/tags/list", true), Need::Open);
+    }
+
+    #[test]
     fn reading_the_api_needs_a_right() {
-        for path in ["/api/v1/packages", "/api/v1/packages/a/1", "/api/v1/declarations/x", "/api/v1/status"] {
+        for path in [
+            "/api/v1/packages",
+            "/api/v1/packages/a/1",
+            "/api/v1/packages/a/1/content",
+            "/api/v1/packages/a/1/blobs/x",
+            "/api/v1/declarations/x",
+            "/api/v1/status",
+        ] {
             assert_eq!(need(&Method::GET, path, true), Need::Right(Verb::Get), "{path}");
+        }
+        for path in ["/api/v1/uploads/x", "/api/v1/uploads/x/blobs/y"] {
+            assert_eq!(need(&Method::HEAD, path, true), Need::Right(Verb::Create), "{path}");
         }
     }
 

@@ -18,10 +18,10 @@ pub fn info(entry: &Entry) -> PackageInfo {
         added_at: Some(entry.added_at.clone()),
         size: Some(entry.size),
         digest: Some(entry.digest.clone()),
-        source: Some(PackageSource::Url),
+        source: Some(entry.source),
         removal_requested: false,
         progress: None,
-        managed_by: Some(entry.declaration.id.clone()),
+        managed_by: (entry.source == PackageSource::Url).then(|| entry.declaration.id.clone()),
         images: entry.images.iter().map(image).collect(),
     }
 }

@@ -1,15 +1,19 @@
-//! What the store says of one package: `packages/<coordinate code>/<releaseVersion>.json`.
+//! What the store says of one package: `packages/<coordinate code>.json`.
 //!
-//! Written once, last of all that belongs to a package; it holds everything that the catalogue, the links and the tags
-//! of the package are made from.
+//! Written last of all that belongs to a package; it holds everything that the catalogue, the links and the tags of the
+//! package are made from.
 
+use std::ops::Not;
+
+use api::PackageSource;
 use bundle::coordinate::Coordinate;
 use bundle::model::{Bundle, File, Image};
 use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu};
 
+use super::links::Held;
 use crate::digest::{Digest, InvalidDigest};
-use crate::names::{CoordinateCode, InvalidName, Repository, Tag};
+use crate::names::{CoordinateCode, InvalidName, PackageName, Repository};
 use crate::storage::keys::{self, Key, Place};
 
 /// A package as the store keeps it.
@@ -34,6 +38,9 @@ pub struct Entry {
     pub size: u64,
     /// Content digest.
     pub digest: String,
+    /// How it came in.
+    #[serde(default = "from_url")]
+    pub source: PackageSource,
     /// Who wants it in the catalogue.
     pub declaration: Declared,
     /// `metadata.json`, byte for byte.
@@ -41,6 +48,9 @@ pub struct Entry {
     /// `manifest.json`, byte for byte.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
+    /// `images/index.json`, byte for byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
     /// Signature bundles, byte for byte.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signatures: Vec<String>,
@@ -50,6 +60,10 @@ pub struct Entry {
     /// Images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
+}
+
+fn from_url() -> PackageSource {
+    PackageSource::Url
 }
 
 /// The declaration behind a package.
@@ -92,6 +106,8 @@ pub enum EntryError {
 pub struct Publication {
     /// Number that orders the versions of one name.
     pub release_version: u64,
+    /// How it came in.
+    pub source: PackageSource,
     /// Who wants it.
     pub declaration: Declared,
     /// Now (RFC 3339).
@@ -105,21 +121,22 @@ pub struct Publication {
 pub struct Roots {
     /// Key of the entry.
     pub entry: Key,
+    /// Claim of its number.
+    pub release: Place,
     /// Release version.
     pub release_version: u64,
     /// The declaration.
     pub declaration: Declared,
     /// Order of the publication.
     pub order: u64,
-    /// Links of manifests, with what they hold.
-    pub manifests: Vec<(Place, Link)>,
-    /// Links of blobs.
-    pub blob_links: Vec<Place>,
-    /// Tags with what they point at.
-    pub tags: Vec<(Repository, Tag, TagTarget)>,
+    /// Links of manifests and blobs, then tags, with what they hold.
+    pub held: Vec<(Place, Held)>,
     /// Blobs: manifests, image blobs, files.
     pub blobs: Vec<Digest>,
 }
+
+/// Most bytes of a link or a tag: what a manifest of 4 MiB refers to fits in.
+pub const LINK_LIMIT: u64 = 4 << 20;
 
 /// What a manifest's link holds.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -129,6 +146,29 @@ pub struct Link {
     pub media_type: String,
     /// Bytes.
     pub size: u64,
+    /// Set where somebody pushed the manifest, whether or not a package has it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<Pushed>,
+}
+
+/// What is said of a manifest that was pushed.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pushed {
+    /// Digests of the configuration, layers and manifests that it names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
+    /// Digest of the manifest that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+}
+
+/// What a blob's link holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct BlobLink {
+    /// Somebody pushed it, whether or not a package has it too.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub pushed: bool,
 }
 
 /// What a tag points at.
@@ -141,14 +181,15 @@ pub struct TagTarget {
     pub media_type: String,
     /// Its bytes.
     pub size: u64,
+    /// Whether a push set it; otherwise it is a package's.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub pushed: bool,
 }
 
 impl Roots {
-    /// Its links and tags.
+    /// Its links, its tags, and the claim of its number.
     pub fn links_and_tags(&self) -> impl Iterator<Item = Place> + '_ {
-        let manifests = self.manifests.iter().map(|(place, _)| place.clone());
-        let tags = self.tags.iter().map(|(repository, tag, _)| Place::Tag(repository.clone(), tag.clone()));
-        manifests.chain(self.blob_links.iter().cloned()).chain(tags)
+        self.held.iter().map(|(place, _)| place.clone()).chain([self.release.clone()])
     }
 }
 
@@ -169,9 +210,11 @@ impl Entry {
             order: publication.order,
             size: bundle.size,
             digest: bundle.content_digest,
+            source: publication.source,
             declaration: publication.declaration,
             metadata: text("metadata.json", bundle.metadata)?,
             manifest: bundle.manifest.map(|bytes| text("manifest.json", bytes)).transpose()?,
+            index: bundle.index.map(|bytes| text("images/index.json", bytes)).transpose()?,
             signatures: bundle
                 .signatures
                 .into_iter()
@@ -195,31 +238,32 @@ impl Entry {
     /// # Errors
     /// A digest or name that isn't one.
     pub fn roots(&self) -> Result<Roots, EntryError> {
+        let name: PackageName = self.name.parse().context(BadNameSnafu)?;
         let mut roots = Roots {
-            entry: keys::entry(&self.code()?, self.release_version),
+            entry: keys::entry(&self.code()?),
+            release: Place::Release(name, self.release_version),
             release_version: self.release_version,
             declaration: self.declaration.clone(),
             order: self.order,
-            manifests: Vec::new(),
-            blob_links: Vec::new(),
-            tags: Vec::new(),
+            held: Vec::new(),
             blobs: Vec::new(),
         };
         for file in &self.files {
             roots.blobs.push(parse_digest(&file.digest)?);
         }
+        let mut tags = Vec::new();
         for image in &self.images {
             let repository: Repository = image.repository.parse().context(BadNameSnafu)?;
             for manifest in &image.manifests {
                 let digest = parse_digest(&manifest.digest)?;
-                let link = Link { media_type: manifest.media_type.clone(), size: manifest.size };
+                let link = Link { media_type: manifest.media_type.clone(), size: manifest.size, pushed: None };
                 let place = Place::ManifestLink(repository.clone(), digest.clone());
-                roots.manifests.push((place, link));
+                roots.held.push((place, Held::Manifest(link)));
                 roots.blobs.push(digest);
             }
             for blob in &image.blobs {
                 let digest = parse_digest(&blob.digest)?;
-                roots.blob_links.push(Place::BlobLink(repository.clone(), digest.clone()));
+                roots.held.push((Place::BlobLink(repository.clone(), digest.clone()), Held::Blob(BlobLink::default())));
                 roots.blobs.push(digest);
             }
             if let Some(tag) = &image.tag {
@@ -227,10 +271,13 @@ impl Entry {
                     digest: image.target.digest.clone(),
                     media_type: image.target.media_type.clone(),
                     size: image.target.size,
+                    pushed: false,
                 };
-                roots.tags.push((repository, tag.parse().context(BadNameSnafu)?, target));
+                let place = Place::Tag(repository, tag.parse().context(BadNameSnafu)?);
+                tags.push((place, Held::Tag(target)));
             }
         }
+        roots.held.extend(tags);
         Ok(roots)
     }
 }

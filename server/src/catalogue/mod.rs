@@ -2,26 +2,45 @@
 //!
 //! It is derived from the entries each time; there is no index that is read, changed and written.
 
+pub mod collector;
+mod conflict;
 pub mod describe;
 pub mod entry;
+mod judge;
+pub mod links;
 pub mod needs;
+mod numbers;
+mod options;
 pub mod pins;
 mod publish;
+mod reach;
+pub mod snapshot;
 mod survey;
 mod sweep;
+mod walk;
+mod withdraw;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::future::BoxFuture;
 
 use snafu::Snafu;
 use tokio::sync::Mutex;
 
+use crate::digest::Digest;
 use crate::names::CoordinateCode;
 use crate::storage::keys::{self, Key, Place};
 use crate::storage::{self, Storage, StorageError, Version};
 use entry::{Entry, EntryError, Roots};
+pub use numbers::Number;
+pub use options::{OnConflict, Options};
 use pins::Pins;
-pub use publish::{Number, PublishError};
+pub use publish::{Intent, PublishError};
+use snapshot::View;
+pub use snapshot::{Listed, Snapshot};
 pub use sweep::{Restored, SweepError};
+pub use walk::Removed;
 
 /// Most bytes of an entry, checked when it is written too: one that could not be read again must never be.
 const ENTRY_LIMIT: u64 = 64 << 20;
@@ -32,9 +51,18 @@ pub struct Catalogue {
     inner: Arc<Inner>,
 }
 
+/// Something whose blobs no package names yet, although they must stay.
+pub trait InFlight: Send + Sync + 'static {
+    /// Those blobs, as they are now, whichever process brings them.
+    fn roots(&self) -> BoxFuture<'_, Result<HashSet<Digest>, StorageError>>;
+}
+
 struct Inner {
     storage: Arc<dyn Storage>,
+    options: Options,
+    in_flight: RwLock<Vec<Arc<dyn InFlight>>>,
     pins: Pins,
+    view: View,
     /// One publication, withdrawal or sweep at a time.
     turn: Mutex<Turn>,
 }
@@ -47,6 +75,8 @@ struct Turn {
     /// What was in the catalogue, or on its way there, and is no longer. The next sweep that comes to its end removes its
     /// links and tags, also where it must not touch anything else.
     gone: Vec<Roots>,
+    /// Whether something has gone of which nobody knows what it needed.
+    unknown_gone: bool,
 }
 
 /// Why an entry can't be read.
@@ -89,11 +119,39 @@ impl ReadError {
 }
 
 impl Catalogue {
-    /// The catalogue of a store.
+    /// The catalogue of a store, with the options that are the default.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        let inner = Inner { storage, pins: Pins::default(), turn: Mutex::default() };
+        Self::with(storage, Options::default())
+    }
+
+    /// The catalogue of a store.
+    #[must_use]
+    pub fn with(storage: Arc<dyn Storage>, options: Options) -> Self {
+        let inner = Inner {
+            storage,
+            options,
+            in_flight: RwLock::default(),
+            pins: Pins::default(),
+            view: View::default(),
+            turn: Mutex::default(),
+        };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// How it behaves.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// From now on no sweep removes what this names. To be called before [`Catalogue::restore`].
+    pub fn protect(&self, in_flight: Arc<dyn InFlight>) {
+        self.inner.in_flight.write().unwrap_or_else(PoisonError::into_inner).push(in_flight);
+    }
+
+    fn in_flight(&self) -> Vec<Arc<dyn InFlight>> {
+        self.inner.in_flight.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The store.
@@ -116,7 +174,7 @@ impl Catalogue {
         let (bytes, version) = self.inner.storage.get(key, ENTRY_LIMIT).await?;
         let damaged = |message: String| ReadError::Damaged { key: key.to_string(), message };
         let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        let right_place = entry.code().is_ok_and(|code| keys::entry(&code, entry.release_version) == *key);
+        let right_place = entry.code().is_ok_and(|code| keys::entry(&code) == *key);
         if !right_place {
             return Err(damaged("it describes another package".to_owned()));
         }
@@ -124,13 +182,13 @@ impl Catalogue {
         Ok((entry, version))
     }
 
-    /// Keys of all entries under a prefix, in their order.
+    /// Keys of all entries, in their order.
     ///
     /// # Errors
     /// A store that fails.
-    pub async fn keys(&self, prefix: &str) -> Result<Vec<Key>, StorageError> {
+    pub async fn keys(&self) -> Result<Vec<Key>, StorageError> {
         let mut keys = Vec::new();
-        storage::for_each_object(self.storage().as_ref(), prefix, |key, _| {
+        storage::for_each_object(self.storage().as_ref(), keys::PACKAGES, |key, _| {
             if let Some(place @ Place::Entry(..)) = Place::of(&key) {
                 keys.push(place.key());
             } else {
@@ -148,45 +206,41 @@ impl Catalogue {
     /// # Errors
     /// A listing that fails.
     pub async fn packages(&self) -> Result<Vec<Entry>, StorageError> {
-        let keys = self.keys(keys::PACKAGES).await?;
-        let (mut entries, _) = self.readable(keys).await;
+        let keys = self.keys().await?;
+        let mut entries = self.readable(keys).await;
         entries.sort_by(|a, b| a.name.cmp(&b.name).then(b.release_version.cmp(&a.release_version)));
         Ok(entries)
     }
 
-    /// The packages of one coordinate that can be read, newest first.
+    /// The package of a coordinate; `None` where there is none, or none that can be read.
     ///
     /// # Errors
-    /// A listing that fails, or a store that fails so that none can be read: that is no answer to whether there is one.
-    pub async fn of_coordinate(&self, code: &CoordinateCode) -> Result<Vec<Entry>, StorageError> {
-        let keys = self.keys(&keys::entries(code)).await?;
-        let (mut entries, failed) = self.readable(keys).await;
-        if let (true, Some(error)) = (entries.is_empty(), failed) {
-            return Err(error);
+    /// A store that fails: that is no answer to whether there is one.
+    pub async fn of_coordinate(&self, code: &CoordinateCode) -> Result<Option<Entry>, StorageError> {
+        match self.read(&keys::entry(code)).await {
+            Ok((entry, _)) => Ok(Some(entry)),
+            Err(error) if error.is_gone() => Ok(None),
+            Err(error) if error.is_damage() => {
+                tracing::error!(%error, "a package is left out of the catalogue");
+                Ok(None)
+            }
+            Err(ReadError::Store { source }) => Err(source),
+            Err(_) => Ok(None),
         }
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.release_version));
-        Ok(entries)
     }
 
-    /// The entries that can be read, and what the store said last of those that can't be read for now.
-    async fn readable(&self, keys: Vec<Key>) -> (Vec<Entry>, Option<StorageError>) {
-        let (mut entries, mut failed) = (Vec::with_capacity(keys.len()), None);
+    /// The entries that can be read.
+    async fn readable(&self, keys: Vec<Key>) -> Vec<Entry> {
+        let mut entries = Vec::with_capacity(keys.len());
         for key in keys {
             match self.read(&key).await {
                 Ok((entry, _)) => entries.push(entry),
                 // Withdrawn since it was listed.
-                Err(ReadError::Store { source: StorageError::NotFound { .. } }) => {}
-                Err(error) => {
-                    tracing::error!(%error, "a package is left out of the catalogue");
-                    match error {
-                        ReadError::Store { source: StorageError::TooLarge { .. } } => {}
-                        ReadError::Store { source } => failed = Some(source),
-                        _ => {}
-                    }
-                }
+                Err(error) if error.is_gone() => {}
+                Err(error) => tracing::error!(%error, "a package is left out of the catalogue"),
             }
         }
-        (entries, failed)
+        entries
     }
 
     /// How many packages there are.
@@ -194,7 +248,7 @@ impl Catalogue {
     /// # Errors
     /// A store that fails.
     pub async fn count(&self) -> Result<u64, StorageError> {
-        Ok(self.keys(keys::PACKAGES).await?.len() as u64)
+        Ok(self.keys().await?.len() as u64)
     }
 
     /// Bytes of all blobs.

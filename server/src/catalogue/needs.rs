@@ -1,34 +1,21 @@
-//! What the packages need of the store, and what becomes of the rest. Pure.
+//! What the packages need of the store. Pure.
 
 use std::collections::{HashMap, HashSet};
 
-use bytes::Bytes;
-
-use super::entry::{Link, Roots, TagTarget};
-use super::publish::json;
+use super::entry::{Roots, TagTarget};
+use super::links::Held;
 use crate::digest::Digest;
-use crate::storage::keys::{Key, Place};
+use crate::storage::keys::Place;
 
-/// What must be in the store for a set of packages.
+/// What must be in the store for a set of packages, and for what is on its way.
 #[derive(Debug, Default)]
 pub struct Needs {
     /// Packages that a later publication of the same declaration replaced.
     pub superseded: Vec<Roots>,
     blobs: HashSet<Digest>,
-    /// Links with what they hold; those of blobs hold nothing.
-    links: HashMap<Place, (u64, Option<Link>)>,
-    tags: HashMap<Place, (u64, TagTarget)>,
-}
-
-/// What is to be done with something that is in the store.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Verdict {
-    /// Needed, or not known.
-    Keep,
-    /// Nobody needs it.
-    Remove,
-    /// A tag that must point here.
-    PointAt(TagTarget),
+    /// Links and tags of packages with what they hold, each from the latest publication that has it.
+    held: HashMap<Place, Held>,
+    releases: HashSet<Place>,
 }
 
 impl Needs {
@@ -37,90 +24,82 @@ impl Needs {
     /// A declaration keeps its latest publication alone. A tag belongs to the latest publication that has it.
     #[must_use]
     pub fn of(packages: Vec<Roots>) -> Self {
-        let mut latest: HashMap<String, u64> = HashMap::new();
+        // Two clocks may give two publications one order; then the key decides, so that everybody decides alike.
+        let rank = |roots: &Roots| (roots.order, roots.entry.clone());
+        let mut latest: HashMap<String, _> = HashMap::new();
         for roots in &packages {
-            let order = latest.entry(roots.declaration.id.clone()).or_default();
-            *order = roots.order.max(*order);
+            let highest = latest.entry(roots.declaration.id.clone()).or_insert_with(|| rank(roots));
+            if *highest < rank(roots) {
+                *highest = rank(roots);
+            }
         }
         let mut needs = Self::default();
-        for roots in packages {
-            if latest.get(&roots.declaration.id) == Some(&roots.order) {
-                needs.mark(roots);
-            } else {
-                needs.superseded.push(roots);
-            }
+        let (mut current, superseded): (Vec<_>, Vec<_>) =
+            packages.into_iter().partition(|roots| latest.get(&roots.declaration.id) == Some(&rank(roots)));
+        needs.superseded = superseded;
+        current.sort_by_key(rank);
+        for roots in current {
+            needs.mark(roots);
         }
         needs
     }
 
+    /// The later ones win.
     fn mark(&mut self, roots: Roots) {
-        let order = roots.order;
         self.blobs.extend(roots.blobs);
-        let manifests = roots.manifests.into_iter().map(|(place, link)| (place, Some(link)));
-        for (place, link) in manifests.chain(roots.blob_links.into_iter().map(|place| (place, None))) {
-            keep_latest(&mut self.links, place, order, link);
-        }
-        for (repository, tag, target) in roots.tags {
-            keep_latest(&mut self.tags, Place::Tag(repository, tag), order, target);
-        }
+        self.releases.insert(roots.release);
+        self.held.extend(roots.held);
     }
 
-    /// What a link holds; `None` for what is no link of these packages.
+    /// Adds blobs that are needed whoever names them.
+    pub fn keep(&mut self, digests: impl IntoIterator<Item = Digest>) {
+        self.blobs.extend(digests);
+    }
+
+    /// What the packages want a link or tag to hold.
     #[must_use]
-    pub fn link(&self, place: &Place) -> Option<Result<Bytes, serde_json::Error>> {
-        self.links.get(place).map(|(_, link)| link_bytes(link.as_ref()))
+    pub fn held(&self, place: &Place) -> Option<&Held> {
+        self.held.get(place)
     }
 
-    /// Links and tags that must be there and that `seen` says were not found, with what they hold: links first.
-    ///
-    /// # Errors
-    /// Something that can't be put into words.
-    pub fn missing(&self, seen: &HashSet<Place>) -> Result<Vec<(Key, Bytes)>, serde_json::Error> {
-        let links = self.links.iter().filter(|(place, _)| !seen.contains(*place));
-        let links = links.map(|(place, (_, link))| Ok((place.key(), link_bytes(link.as_ref())?)));
-        let tags = self.tags.iter().filter(|(place, _)| !seen.contains(*place));
-        let tags = tags.map(|(place, (_, target))| Ok((place.key(), json(target)?)));
-        links.chain(tags).collect()
-    }
-
-    /// What becomes of a place that was found in the store.
+    /// Where the packages want a tag to point.
     #[must_use]
-    pub fn verdict(&self, place: &Place) -> Verdict {
+    pub fn target(&self, place: &Place) -> Option<&TagTarget> {
+        match self.held(place) {
+            Some(Held::Tag(target)) => Some(target),
+            _ => None,
+        }
+    }
+
+    /// Whether a blob or the claim of a number is needed.
+    #[must_use]
+    pub fn has(&self, place: &Place) -> bool {
         match place {
-            // Entries are the roots themselves.
-            Place::Entry(..) => Verdict::Keep,
-            Place::Tag(..) => match self.tags.get(place) {
-                Some((_, target)) => Verdict::PointAt(target.clone()),
-                None => Verdict::Remove,
-            },
-            Place::Blob(digest) if self.blobs.contains(digest) => Verdict::Keep,
-            Place::ManifestLink(..) | Place::BlobLink(..) if self.links.contains_key(place) => Verdict::Keep,
-            Place::Blob(_) | Place::ManifestLink(..) | Place::BlobLink(..) => Verdict::Remove,
+            Place::Blob(digest) => self.blobs.contains(digest),
+            Place::Release(..) => self.releases.contains(place),
+            _ => self.held.contains_key(place),
         }
     }
-}
 
-fn keep_latest<T>(all: &mut HashMap<Place, (u64, T)>, place: Place, order: u64, value: T) {
-    let newer = all.get(&place).is_none_or(|(there, _)| *there <= order);
-    if newer {
-        all.insert(place, (order, value));
+    /// Links and tags that must be there and that `seen` says were not found: links first.
+    #[must_use]
+    pub fn missing<'a>(&'a self, seen: &HashSet<Place>) -> Vec<(&'a Place, &'a Held)> {
+        let missing = self.held.iter().filter(|(place, _)| !seen.contains(*place));
+        let mut missing: Vec<_> = missing.collect();
+        missing.sort_by_key(|(place, _)| matches!(place, Place::Tag(..)));
+        missing
     }
-}
-
-/// What the link of a manifest holds, or (`None`) that of a blob.
-pub(super) fn link_bytes(link: Option<&Link>) -> Result<Bytes, serde_json::Error> {
-    link.map_or_else(|| Ok(Bytes::from_static(b"{}")), json)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::entry::{Declared, Link};
+    use super::super::entry::{Declared, Link, code_of};
     use super::*;
-    use crate::names::{Repository, Tag};
+    use crate::names::{CoordinateCode, Repository};
     use crate::storage::keys;
 
     fn target(content: &str) -> TagTarget {
-        TagTarget { digest: digest(content).to_string(), media_type: "m".into(), size: 1 }
+        TagTarget { digest: digest(content).to_string(), media_type: "m".into(), size: 1, pushed: false }
     }
 
     fn digest(content: &str) -> Digest {
@@ -131,75 +110,86 @@ mod tests {
         "docker.io/library/redis".parse().unwrap()
     }
 
-    fn tag() -> Tag {
-        "5".parse().unwrap()
+    fn tag() -> Place {
+        Place::Tag(repository(), "5".parse().unwrap())
+    }
+
+    fn link(content: &str) -> Place {
+        Place::ManifestLink(repository(), digest(content))
+    }
+
+    fn code(release_version: u64) -> CoordinateCode {
+        code_of("redis", &release_version.to_string()).unwrap()
     }
 
     fn package(id: &str, release_version: u64, order: u64, content: &str) -> Roots {
-        let code = "pmrg4".parse().unwrap();
-        let link = Place::ManifestLink(repository(), digest(content));
+        let held = Held::Manifest(Link { media_type: "m".into(), size: 1, pushed: None });
         Roots {
-            entry: keys::entry(&code, release_version),
+            entry: keys::entry(&code(release_version)),
+            release: Place::Release("redis".parse().unwrap(), release_version),
             release_version,
             declaration: Declared { id: id.into(), source: "s".into(), by: "a/b".into() },
             order,
-            manifests: vec![(link, Link { media_type: "m".into(), size: 1 })],
-            blob_links: vec![],
-            tags: vec![(repository(), tag(), target(content))],
+            held: vec![(link(content), held), (tag(), Held::Tag(target(content)))],
             blobs: vec![digest(content)],
         }
     }
 
     #[test]
-    fn what_a_package_needs_is_kept_and_the_rest_removed() {
+    fn what_a_package_needs_is_needed_and_the_rest_is_not() {
         let needs = Needs::of(vec![package("a", 1, 1, "x")]);
-        assert_eq!(needs.verdict(&Place::Blob(digest("x"))), Verdict::Keep);
-        assert_eq!(needs.verdict(&Place::Blob(digest("y"))), Verdict::Remove);
-        let link = Place::ManifestLink(repository(), digest("x"));
-        assert_eq!(needs.verdict(&link), Verdict::Keep);
+        let blob = |content| Place::Blob(digest(content));
         let foreign = Place::ManifestLink("other/repo".parse().unwrap(), digest("x"));
-        assert_eq!(needs.verdict(&foreign), Verdict::Remove);
-        assert_eq!(needs.verdict(&Place::BlobLink(repository(), digest("x"))), Verdict::Remove);
+        let release = |number| Place::Release("redis".parse().unwrap(), number);
+        assert!(needs.has(&blob("x")) && needs.has(&link("x")) && needs.has(&tag()) && needs.has(&release(1)));
+        for place in [blob("y"), link("y"), foreign, Place::BlobLink(repository(), digest("x")), release(2)] {
+            assert!(!needs.has(&place), "{place:?}");
+        }
     }
 
     #[test]
     fn a_tag_points_at_the_latest_publication_whatever_the_order_of_reading() {
-        for packages in [
-            vec![package("a", 1, 10, "old"), package("b", 2, 11, "new")],
-            vec![package("b", 2, 11, "new"), package("a", 1, 10, "old")],
-        ] {
-            let needs = Needs::of(packages);
-            let verdict = needs.verdict(&Place::Tag(repository(), tag()));
-            assert_eq!(verdict, Verdict::PointAt(target("new")));
+        let (old, new) = (package("a", 1, 10, "old"), package("b", 2, 11, "new"));
+        for packages in [vec![old.clone(), new.clone()], vec![new, old]] {
+            assert_eq!(Needs::of(packages).target(&tag()), Some(&target("new")));
         }
+    }
+
+    #[test]
+    fn publications_of_one_order_are_told_apart_the_same_way_by_everybody() {
+        let (one, two) = (package("a", 1, 10, "one"), package("b", 2, 10, "two"));
+        let found = Needs::of(vec![one.clone(), two.clone()]);
+        let turned = Needs::of(vec![two.clone(), one.clone()]);
+        assert_eq!(found.target(&tag()), turned.target(&tag()));
+        let declared_twice = |packages| Needs::of(packages).superseded.pop().unwrap().entry;
+        let same = Roots { declaration: one.declaration.clone(), ..two };
+        assert_eq!(declared_twice(vec![one.clone(), same.clone()]), declared_twice(vec![same, one]));
     }
 
     #[test]
     fn links_and_tags_that_were_not_found_are_missing() {
         let needs = Needs::of(vec![package("a", 1, 1, "x")]);
-        let (link, tag) = (Place::ManifestLink(repository(), digest("x")), Place::Tag(repository(), tag()));
-        let missing = |seen: &[&Place]| -> Vec<Key> {
-            let seen = seen.iter().map(|place| (*place).clone()).collect();
-            needs.missing(&seen).unwrap().into_iter().map(|(key, _)| key).collect()
+        let missing = |seen: &[Place]| -> Vec<Place> {
+            let seen = seen.iter().cloned().collect();
+            needs.missing(&seen).into_iter().map(|(place, _)| place.clone()).collect()
         };
-        assert_eq!(missing(&[]), [link.key(), tag.key()]);
-        assert_eq!(missing(&[&link]), [tag.key()]);
-        assert!(missing(&[&link, &tag]).is_empty());
-        assert_eq!(needs.missing(&HashSet::new()).unwrap()[1].1, json(&target("x")).unwrap());
-    }
-
-    #[test]
-    fn a_tag_without_a_package_is_removed() {
-        let needs = Needs::of(vec![]);
-        assert_eq!(needs.verdict(&Place::Tag(repository(), tag())), Verdict::Remove);
+        assert_eq!(missing(&[]), [link("x"), tag()]);
+        assert_eq!(missing(&[link("x")]), [tag()]);
+        assert!(missing(&[link("x"), tag()]).is_empty());
     }
 
     #[test]
     fn a_declaration_keeps_its_latest_publication_alone() {
         let needs = Needs::of(vec![package("a", 1, 1, "old"), package("a", 2, 2, "new")]);
         assert_eq!(needs.superseded.len(), 1);
-        assert_eq!(needs.superseded[0].entry, keys::entry(&"pmrg4".parse().unwrap(), 1));
-        assert_eq!(needs.verdict(&Place::Blob(digest("old"))), Verdict::Remove);
-        assert_eq!(needs.verdict(&Place::Blob(digest("new"))), Verdict::Keep);
+        assert_eq!(needs.superseded[0].entry, keys::entry(&code(1)));
+        assert!(!needs.has(&Place::Blob(digest("old"))) && needs.has(&Place::Blob(digest("new"))));
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_needed_too() {
+        let mut needs = Needs::default();
+        needs.keep([digest("x")]);
+        assert!(needs.has(&Place::Blob(digest("x"))));
     }
 }

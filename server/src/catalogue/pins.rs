@@ -1,6 +1,6 @@
 //! Blobs that something in flight counts on, although no package names them yet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Digest;
@@ -13,9 +13,17 @@ pub struct Pins {
 
 #[derive(Debug, Default)]
 struct Inner {
-    held: Mutex<HashMap<Digest, usize>>,
+    held: Mutex<Held>,
     /// Held while a blob is removed and while a pin is set, so that a pinned blob is either there or will be written anew.
     removing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// How often each blob is pinned.
+    counts: HashMap<Digest, usize>,
+    /// What was pinned and is no longer: what failed work leaves is in here.
+    released: HashSet<Digest>,
 }
 
 /// The pins of one piece of work; they go when this is dropped.
@@ -32,24 +40,40 @@ impl Pins {
         PinSet { pins: self.clone(), digests: Vec::new() }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.inner.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `remove` unless the blob is pinned; no pin can be set meanwhile. False if it was pinned.
+    /// Everything that is pinned now.
+    #[must_use]
+    pub fn all(&self) -> Vec<Digest> {
+        self.held().counts.keys().cloned().collect()
+    }
+
+    /// What was pinned and is no longer.
+    #[must_use]
+    pub fn released(&self) -> HashSet<Digest> {
+        self.held().released.clone()
+    }
+
+    /// Forgets that these were pinned.
+    pub fn forget_released(&self, digests: &HashSet<Digest>) {
+        self.held().released.retain(|digest| !digests.contains(digest));
+    }
+
+    /// Runs `remove` unless the blob is pinned; no pin can be set meanwhile. False if it was pinned, else what `remove` says.
     ///
     /// # Errors
     /// Those of `remove`.
     pub async fn unless_pinned<E, F>(&self, digest: &Digest, remove: F) -> Result<bool, E>
     where
-        F: Future<Output = Result<(), E>>,
+        F: Future<Output = Result<bool, E>>,
     {
         let _alone = self.inner.removing.lock().await;
-        if self.held().contains_key(digest) {
+        if self.held().counts.contains_key(digest) {
             return Ok(false);
         }
-        remove.await?;
-        Ok(true)
+        remove.await
     }
 }
 
@@ -57,7 +81,7 @@ impl PinSet {
     /// Pins a blob. To be called before the blob is made visible.
     pub async fn pin(&mut self, digest: Digest) {
         let _alone = self.pins.inner.removing.lock().await;
-        *self.pins.held().entry(digest.clone()).or_default() += 1;
+        *self.pins.held().counts.entry(digest.clone()).or_default() += 1;
         self.digests.push(digest);
     }
 }
@@ -66,10 +90,11 @@ impl Drop for PinSet {
     fn drop(&mut self) {
         let mut held = self.pins.held();
         for digest in &self.digests {
-            if let Some(count) = held.get_mut(digest) {
+            if let Some(count) = held.counts.get_mut(digest) {
                 *count -= 1;
                 if *count == 0 {
-                    held.remove(digest);
+                    held.counts.remove(digest);
+                    held.released.insert(digest.clone());
                 }
             }
         }
@@ -82,7 +107,7 @@ mod tests {
     use std::convert::Infallible;
 
     async fn removed(pins: &Pins, digest: &Digest) -> bool {
-        pins.unless_pinned(digest, async { Ok::<_, Infallible>(()) }).await.unwrap()
+        pins.unless_pinned(digest, async { Ok::<_, Infallible>(true) }).await.unwrap()
     }
 
     #[tokio::test]
@@ -98,5 +123,17 @@ mod tests {
         assert!(!removed(&pins, &digest).await);
         drop(second);
         assert!(removed(&pins, &digest).await);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_longer_pinned_is_known_until_it_is_forgotten() {
+        let (pins, digest) = (Pins::default(), Digest::sha256(b"x"));
+        let mut set = pins.set();
+        set.pin(digest.clone()).await;
+        assert_eq!((pins.all(), pins.released()), (vec![digest.clone()], HashSet::new()));
+        drop(set);
+        assert_eq!((pins.all(), pins.released()), (vec![], [digest].into()));
+        pins.forget_released(&pins.released());
+        assert!(pins.released().is_empty());
     }
 }

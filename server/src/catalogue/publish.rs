@@ -1,36 +1,47 @@
 //! Making a package visible: links, then tags, then the entry.
 
-use bundle::coordinate::Coordinate;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use api::PackageSource;
 use bundle::model::Bundle;
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 use snafu::{Snafu, ensure};
 use tokio_util::sync::CancellationToken;
 
-use super::entry::{Declared, Entry, EntryError, Publication, Roots, code_of};
-use super::needs::link_bytes;
-use super::{Catalogue, ENTRY_LIMIT, ReadError};
+use super::conflict::{Standing, standing};
+use super::entry::{Declared, Entry, EntryError, Publication, Roots};
+use super::links::Held;
+use super::numbers::Number;
+use super::snapshot::{Freshness, Listed, READS};
+use super::sweep::SETTLED;
+use super::{Catalogue, ENTRY_LIMIT, ReadError, Turn};
+use crate::digest::Digest;
 use crate::names::CoordinateCode;
-use crate::storage::keys::{self, Key, Place};
-use crate::storage::{Condition, StorageError};
+use crate::storage::keys::{self, Place};
+use crate::storage::{Condition, StorageError, Version};
 
-/// How often a link or tag that others write at the same time is tried.
-const TAG_ATTEMPTS: usize = 8;
-/// Most bytes of a tag or link.
-pub(super) const SMALL: u64 = 64 << 10;
+/// How often an entry is written that somebody else writes at the same time.
+const ATTEMPTS: usize = 8;
 
-/// The release version that a package is to get.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Number {
-    /// This one.
-    Exactly(u64),
-    /// This one, raised until it is above that of every other version of the name.
-    From(u64),
+/// What somebody wants to publish a bundle as.
+#[derive(Clone, Debug)]
+pub struct Intent {
+    /// The number that it is to get.
+    pub number: Number,
+    /// How it came in.
+    pub source: PackageSource,
+    /// Who wants it.
+    pub declaration: Declared,
 }
 
 /// Why a package was not published.
 #[derive(Debug, Snafu)]
+#[snafu(visibility(pub(super)))]
 pub enum PublishError {
     /// Another declaration has that name and version.
     #[snafu(display(
@@ -68,6 +79,40 @@ pub enum PublishError {
         /// Most bytes.
         limit: u64,
     },
+    /// Other content is there under that name and version.
+    #[snafu(display(
+        "{name} {version} is in the catalogue with other content ({digest}): {advice}, or give this package another version"
+    ))]
+    Conflict {
+        /// Name of the package.
+        name: String,
+        /// Version of the package.
+        version: String,
+        /// Content digest of what is there.
+        digest: String,
+        /// What to do about it.
+        advice: String,
+    },
+    /// A blob that was there isn't any more.
+    #[snafu(display("{digest} is not in the store any more; it is fetched again"))]
+    Lacking {
+        /// The blob.
+        digest: Digest,
+    },
+    /// Others claimed every number first.
+    #[snafu(display("others were always quicker to claim a release version of {name}; it is tried again"))]
+    NumbersTaken {
+        /// Name of the package.
+        name: String,
+    },
+    /// Others wrote the entry each time.
+    #[snafu(display("others were always quicker to write {name} {version}; it is tried again"))]
+    Outrun {
+        /// Name of the package.
+        name: String,
+        /// Version of the package.
+        version: String,
+    },
     /// Somebody withdrew or replaced the declaration.
     #[snafu(display("the declaration was withdrawn or replaced"))]
     Cancelled,
@@ -95,117 +140,134 @@ impl Catalogue {
     pub async fn publish(
         &self,
         bundle: Bundle,
-        number: Number,
-        declaration: Declared,
+        intent: Intent,
         cancelled: &CancellationToken,
     ) -> Result<Entry, PublishError> {
         let mut turn = self.inner.turn.lock().await;
-        ensure!(!cancelled.is_cancelled(), CancelledSnafu);
-        let code = code_of(&bundle.name, &bundle.version)?;
-        let release_version = self.release_version(number, &bundle.name, &code).await?;
-        let mut replaced = None;
-        for key in self.keys(&keys::entries(&code)).await? {
-            let (there, version) = match self.read(&key).await {
-                Err(error) if error.is_damage() => {
-                    self.quarantine(&key).await?;
-                    continue;
-                }
-                other => other?,
-            };
-            if there.declaration.id != declaration.id {
-                let same = there.digest == bundle.content_digest;
-                return AlreadyDeclaredSnafu {
-                    name: bundle.name,
-                    version: bundle.version,
-                    by: there.declaration.by,
-                    content: if same { "with the same content" } else { "with other content" },
-                }
-                .fail();
-            }
-            if there.release_version == release_version {
-                replaced = Some((there.roots()?, version));
+        let now = Timestamp::now();
+        // Clocks of several instances differ: above everything that is there, whatever the clock says.
+        let highest = self.look(Freshness::Recent).await?.packages.iter().map(|package| package.order).max();
+        let above = highest.unwrap_or_default().max(turn.order).saturating_add(1);
+        let order = u64::try_from(now.as_microsecond()).unwrap_or_default().max(above);
+        let Intent { number, source, declaration } = intent;
+        let publication =
+            Publication { release_version: u64::MAX, source, declaration, added_at: now.to_string(), order };
+        let mut entry = Entry::new(bundle, publication)?;
+        // With the longest number there is: nothing is written for what could not be read again.
+        let size = json(&entry)?.len() as u64;
+        ensure!(size <= ENTRY_LIMIT, TooLargeSnafu { size, limit: ENTRY_LIMIT });
+        for _ in 0..ATTEMPTS {
+            ensure!(!cancelled.is_cancelled(), CancelledSnafu);
+            match self.attempt(&mut turn, &mut entry, number).await {
+                // Another instance wrote the entry since it was looked at.
+                Err(PublishError::Store { source: StorageError::ConditionFailed { .. } }) => {}
+                other => return other.map(|()| entry),
             }
         }
-        let now = Timestamp::now();
-        let order = u64::try_from(now.as_microsecond()).unwrap_or_default().max(turn.order + 1);
-        let publication = Publication { release_version, declaration, added_at: now.to_string(), order };
-        let entry = Entry::new(bundle, publication)?;
-        let (roots, bytes) = (entry.roots()?, json(&entry)?);
-        let size = bytes.len() as u64;
-        ensure!(size <= ENTRY_LIMIT, TooLargeSnafu { size, limit: ENTRY_LIMIT });
+        OutrunSnafu { name: entry.name, version: entry.version }.fail()
+    }
+
+    async fn attempt(&self, turn: &mut Turn, entry: &mut Entry, number: Number) -> Result<(), PublishError> {
+        let began = Instant::now();
+        let code = entry.code()?;
+        let there = self.standing(&code).await?;
+        if let Some((there, _)) = &there {
+            let same = standing(there, entry, self.options().on_conflict)? == Standing::Same;
+            let numbered = matches!(number, Number::From(_)) || number == Number::Exactly(there.release_version);
+            if same && numbered && !self.has_later(there).await? {
+                self.renew_blobs(&there.roots()?).await?;
+                self.write_links(&there.roots()?).await?;
+                *entry = there.clone();
+                return Ok(());
+            }
+        }
+        entry.release_version = match (number, &there) {
+            // A package that is published again keeps its number.
+            (Number::From(from), Some((there, _))) if there.release_version >= from => there.release_version,
+            _ => self.number(number, &entry.name, &code).await?,
+        };
+        let (roots, bytes) = (entry.roots()?, json(entry)?);
         // Taken back by the next sweep, should it end before the entry is there.
         turn.gone.push(roots.clone());
+        self.renew_blobs(&roots).await?;
         self.write_links(&roots).await?;
-        let (replaced, condition) = match replaced {
-            Some((replaced, version)) => (Some(replaced), Condition::Unchanged(version)),
-            None => (None, Condition::Absent),
-        };
-        self.storage().put(&roots.entry, bytes, condition).await?;
+        if began.elapsed() > self.window() {
+            // So slow that somebody may have taken for left over what was made new in the beginning.
+            return Err(StorageError::ConditionFailed { key: roots.entry.to_string() }.into());
+        }
+        let condition = there.as_ref().map_or(Condition::Absent, |(_, version)| Condition::Unchanged(version.clone()));
+        let state = self.storage().put(&roots.entry, bytes, condition).await?;
+        self.note_written(&roots.entry, state, entry).await;
         turn.gone.pop();
-        turn.gone.extend(replaced);
-        turn.order = order;
+        turn.gone.extend(there.map(|(there, _)| there.roots()).transpose()?);
+        turn.order = entry.order;
         if let Err(error) = self.release(&code).await {
             tracing::warn!(%error, "what was damaged of a package stays in quarantine, although it was published again");
-        }
-        Ok(entry)
-    }
-
-    /// The number to publish under. Its own coordinate doesn't count: that entry is about to be replaced, or refuses.
-    async fn release_version(&self, number: Number, name: &str, own: &CoordinateCode) -> Result<u64, StorageError> {
-        let from = match number {
-            Number::Exactly(number) => return Ok(number),
-            Number::From(from) => from,
-        };
-        let mut above = from;
-        for key in self.keys(keys::PACKAGES).await? {
-            let Some(Place::Entry(code, there)) = Place::of(key.as_str()) else { continue };
-            let same_name = Coordinate::from_code(code.as_str()).is_ok_and(|coordinate| coordinate.name == name);
-            if same_name && code != *own {
-                above = above.max(there.saturating_add(1));
-            }
-        }
-        Ok(above)
-    }
-
-    async fn write_links(&self, roots: &Roots) -> Result<(), PublishError> {
-        for (place, link) in &roots.manifests {
-            self.put_link(&place.key(), link_bytes(Some(link))?).await?;
-        }
-        for place in &roots.blob_links {
-            self.put_link(&place.key(), link_bytes(None)?).await?;
-        }
-        for (repository, tag, target) in &roots.tags {
-            self.settle(&keys::tag(repository, tag), json(target)?).await?;
         }
         Ok(())
     }
 
-    async fn put_link(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
-        match self.storage().put(key, bytes.clone(), Condition::Absent).await {
-            // The same digest in the same repository: another package has that image too. What is there may be damaged.
-            Err(StorageError::ConditionFailed { .. }) => self.settle(key, bytes).await,
-            other => other.map(drop),
+    /// Whether the declaration of a package has published another one since.
+    async fn has_later(&self, package: &Entry) -> Result<bool, StorageError> {
+        let snapshot = self.look(Freshness::Recent).await?;
+        let same = |other: &&Arc<Listed>| other.declaration.id == package.declaration.id;
+        Ok(snapshot.packages.iter().filter(same).any(|other| other.order > package.order))
+    }
+
+    /// The entry of a coordinate. One that is damaged goes to the quarantine.
+    async fn standing(&self, code: &CoordinateCode) -> Result<Option<(Entry, Version)>, PublishError> {
+        let key = keys::entry(code);
+        match self.read(&key).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_gone() => Ok(None),
+            Err(error) if error.is_damage() => {
+                self.quarantine(&key).await?;
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Makes a link or tag hold this, whatever is there.
-    pub(super) async fn settle(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
-        for attempt in 1..=TAG_ATTEMPTS {
-            let condition = match self.storage().get(key, SMALL).await {
-                Ok((there, _)) if there == bytes => return Ok(()),
-                Ok((_, version)) => Condition::Unchanged(version),
-                Err(StorageError::NotFound { .. }) => Condition::Absent,
-                Err(StorageError::TooLarge { .. }) => {
-                    self.storage().delete(key).await?;
-                    Condition::Absent
-                }
-                Err(error) => return Err(error),
-            };
-            match self.storage().put(key, bytes.clone(), condition).await {
-                Err(StorageError::ConditionFailed { .. }) if attempt < TAG_ATTEMPTS => {}
-                Err(error) => return Err(error),
-                Ok(_) => return Ok(()),
+    /// A number for a coordinate, above that of every other version of the name where the caller leaves it open.
+    async fn number(&self, number: Number, name: &str, code: &CoordinateCode) -> Result<u64, PublishError> {
+        let mut highest = None;
+        let own = keys::entry(code);
+        for package in &self.look(Freshness::Recent).await?.packages {
+            if package.name == name && package.key != own {
+                highest = highest.max(Some(package.release_version));
             }
+        }
+        let name = name.parse().map_err(|source| EntryError::BadName { source })?;
+        self.claim(number, &name, code, highest).await
+    }
+
+    /// How long a publication may take between making new what it counts on and writing its entry.
+    fn window(&self) -> Duration {
+        SETTLED.min(self.options().grace_period) / 2
+    }
+
+    /// Makes new what the package counts on, so that no collector takes it before the entry is there.
+    async fn renew_blobs(&self, roots: &Roots) -> Result<(), PublishError> {
+        let blobs: BTreeSet<Digest> = roots.blobs.iter().cloned().collect();
+        let renew = |digest: Digest| async move {
+            let renewed = self.storage().renew(&keys::blob(&digest)).await;
+            (digest, renewed)
+        };
+        let mut renewals = stream::iter(blobs).map(renew).buffer_unordered(READS);
+        while let Some((digest, renewed)) = renewals.next().await {
+            ensure!(renewed?, LackingSnafu { digest });
+        }
+        Ok(())
+    }
+
+    /// Writes the links, then the tags.
+    async fn write_links(&self, roots: &Roots) -> Result<(), StorageError> {
+        let (tags, links): (Vec<_>, Vec<_>) =
+            roots.held.iter().cloned().partition(|(place, _)| matches!(place, Place::Tag(..)));
+        for part in [links, tags] {
+            let write = |(place, held): (Place, Held)| async move { self.settle(&place.key(), &held).await };
+            let mut writes = stream::iter(part).map(write).buffer_unordered(READS);
+            while writes.try_next().await?.is_some() {}
         }
         Ok(())
     }

@@ -1,40 +1,55 @@
 //! Reading all entries, and moving those that are none out of the way.
 //!
 //! What a damaged entry needed of the store is not known, so nothing of it may be lost before somebody has looked: the
-//! entry goes to `quarantine/`, and while something is there, or an entry can't be read for now, sweeps remove no blob,
-//! and no link or tag but those of packages that were withdrawn or replaced. The quarantine of a name and version is
-//! emptied by publishing it again; anything else there is for an administrator to look at and to delete.
+//! entry goes to `quarantine/`, and while something is there, or an entry can't be read for now, nothing is removed but
+//! links and tags of packages that were withdrawn or replaced. The quarantine of a name and version is emptied by
+//! publishing it again; anything else there is for an administrator to look at and to delete.
+
+use std::time::Instant;
+
+use futures::{StreamExt, stream};
 
 use super::entry::Roots;
-use super::{Catalogue, ReadError};
+use super::snapshot::READS;
+use super::{Catalogue, ENTRY_LIMIT, ReadError};
 use crate::names::CoordinateCode;
 use crate::storage::keys::{self, Key, Place};
-use crate::storage::{self, Listing, StorageError};
+use crate::storage::{Condition, Listing, StorageError, Version, for_each_object};
 
 /// All entries as they were found.
 #[derive(Debug)]
 pub(super) struct Survey {
-    /// What the readable ones need.
-    pub(super) packages: Vec<Roots>,
+    /// When it began: what is published later isn't in it.
+    pub(super) began: Instant,
+    /// What the readable ones need, and their states.
+    pub(super) packages: Vec<(Roots, Version)>,
     /// Whether they are all there are.
     pub(super) complete: bool,
 }
 
 impl Catalogue {
-    /// Reads all entries and puts the damaged ones into quarantine. To be called in a turn: nobody may be writing an
-    /// entry meanwhile.
+    /// Reads all entries and puts the damaged ones into quarantine.
     ///
     /// # Errors
     /// A listing that fails.
     pub(super) async fn survey(&self) -> Result<Survey, StorageError> {
-        let mut survey = Survey { packages: Vec::new(), complete: true };
-        for key in self.keys(keys::PACKAGES).await? {
-            let roots = match self.read(&key).await {
-                Ok((entry, _)) => entry.roots().map_err(ReadError::from),
-                Err(error) => Err(error),
-            };
+        let mut survey = Survey { began: Instant::now(), packages: Vec::new(), complete: true };
+        let mut entries = Vec::new();
+        for_each_object(self.storage().as_ref(), keys::PACKAGES, |key, _| {
+            if let Some(place @ Place::Entry(_)) = Place::of(&key) {
+                entries.push(place.key());
+            } else {
+                survey.complete = false;
+                tracing::error!(key, "not an entry of a package; nothing is removed while nobody knows what it needs");
+            }
+            std::future::ready(Ok::<_, StorageError>(()))
+        })
+        .await?;
+        let mut reads = stream::iter(entries).map(|key| self.roots(key)).buffered(READS);
+        while let Some((key, roots)) = reads.next().await {
             match roots {
                 Ok(roots) => survey.packages.push(roots),
+                Err(error) if error.is_gone() => {}
                 Err(error) => {
                     survey.complete = false;
                     tracing::error!(%error, "a package is left out of the catalogue");
@@ -55,26 +70,37 @@ impl Catalogue {
         Ok(survey)
     }
 
-    /// Moves a damaged entry out of the catalogue.
+    async fn roots(&self, key: Key) -> (Key, Result<(Roots, Version), ReadError>) {
+        let read = self.read(&key).await;
+        let roots = read.and_then(|(entry, state)| Ok((entry.roots()?, state)));
+        (key, roots)
+    }
+
+    /// Moves a damaged entry out of the catalogue, unless it is a good one by now.
     pub(super) async fn quarantine(&self, key: &Key) -> Result<(), StorageError> {
         let to = keys::quarantined(key);
-        self.storage().rename(key, &to).await?;
+        match self.storage().get(key, ENTRY_LIMIT).await {
+            Ok(_) if self.read(key).await.is_ok() => return Ok(()),
+            Ok((bytes, state)) => {
+                self.storage().delete(&to).await?;
+                match self.storage().put(&to, bytes, Condition::Absent).await {
+                    // Somebody else moves it too.
+                    Ok(_) | Err(StorageError::ConditionFailed { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+                self.storage().delete_unchanged(key, &state).await?;
+            }
+            Err(error) if error.is_not_found() => return Ok(()),
+            // Too large to be read, or not to be read at all.
+            Err(_) => self.storage().rename(key, &to).await?,
+        }
+        self.note_removed(key).await;
         tracing::error!(%key, quarantine = %to, "a damaged entry was moved to the quarantine");
         Ok(())
     }
 
     /// Empties the quarantine of a coordinate that has been published again.
     pub(super) async fn release(&self, code: &CoordinateCode) -> Result<(), StorageError> {
-        let mut healed = Vec::new();
-        storage::for_each_object(self.storage().as_ref(), &keys::quarantined_entries(code), |key, _| {
-            let entry = key.strip_prefix(keys::QUARANTINE).and_then(Place::of);
-            healed.extend(entry.map(|place| keys::quarantined(&place.key())));
-            std::future::ready(Ok::<_, StorageError>(()))
-        })
-        .await?;
-        for key in healed {
-            self.storage().delete(&key).await?;
-        }
-        Ok(())
+        self.storage().delete(&keys::quarantined(&keys::entry(code))).await
     }
 }

@@ -1,17 +1,30 @@
-//! Withdrawing packages, removing what no package needs, and making again what is missing.
+//! Removing what nobody needs: at once what this process leaves, and by age what others may have left.
+//!
+//! Where only this process works on the store, pins protect what is on its way, and what a failed or withdrawn package
+//! leaves goes at once. Where others work on it too, nobody knows what they count on: bytes go when they are old, and
+//! whoever counts on something makes it new first ([`Catalogue::rely_on`]).
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use snafu::Snafu;
 
-use super::entry::{Entry, EntryError, Roots};
-use super::needs::{Needs, Verdict};
-use super::publish::{SMALL, json};
+use super::entry::{EntryError, Roots};
+use super::needs::Needs;
+use super::pins::PinSet;
+use super::reach::{AtOnce, Reach};
+use super::snapshot::{Freshness, Listed, READS};
 use super::survey::Survey;
+use super::walk::{Compare, Removed, Walk};
 use super::{Catalogue, ReadError, Turn};
+use crate::digest::Digest;
 use crate::storage::keys::{self, Key, Place};
-use crate::storage::{Item, Listing, PAGE, StorageError};
+use crate::storage::{StorageError, Version};
+
+/// Longest time for which a withdrawn package's links and tags wait on a shared store, so that nobody who publishes the
+/// same ones at that moment loses them.
+pub(super) const SETTLED: Duration = Duration::from_mins(2);
 
 /// Why a sweep stopped. Nothing that a package needs was removed.
 #[derive(Debug, Snafu)]
@@ -27,12 +40,6 @@ pub enum SweepError {
     Odd {
         /// Why.
         source: EntryError,
-    },
-    /// A link or tag could not be put into words.
-    #[snafu(display("a link or tag could not be written as JSON: {source}"), context(false))]
-    Json {
-        /// Why.
-        source: serde_json::Error,
     },
     /// The store failed.
     #[snafu(display("{source}"), context(false))]
@@ -66,208 +73,244 @@ impl Restored {
     }
 }
 
-/// How links are compared with what they must hold.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Compare {
-    /// By their bytes; at the start.
-    Content,
-    /// By their size, which the listing brings.
-    Size,
-}
-
-/// What a sweep may touch.
-#[derive(Debug)]
-enum Reach {
-    /// Every entry is known, and so is what is needed.
-    Everything,
-    /// Links and tags of packages that have gone.
-    Only(HashSet<Place>),
-}
-
-impl Reach {
-    fn covers(&self, place: &Place) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Only(places) => places.contains(place),
+impl From<&Listed> for Restored {
+    fn from(package: &Listed) -> Self {
+        Self {
+            id: package.declaration.id.clone(),
+            source: package.declaration.source.clone(),
+            release_version: package.release_version,
+            entry: package.key.clone(),
         }
     }
 }
 
-/// One walk through the store.
-struct Walk<'a> {
-    needs: &'a Needs,
-    reach: Reach,
-    compare: Compare,
-    /// What is needed and was found.
-    seen: HashSet<Place>,
+/// Which part of the store is walked through.
+#[derive(Clone, Debug)]
+enum Part {
+    All,
+    /// Links, tags and claims under these prefixes alone.
+    Small {
+        repositories: Vec<String>,
+        releases: Vec<String>,
+    },
+}
+
+/// What is known and needed at the beginning of a walk.
+struct Known {
+    began: Instant,
+    needs: Needs,
+    complete: bool,
+    /// Every package with the blobs that it needs.
+    found: Vec<(Restored, Vec<Digest>)>,
+    /// Entries that a later publication replaced.
+    superseded: Vec<Roots>,
 }
 
 impl Catalogue {
-    /// Removes what no package needs, moves tags back to what the packages say, and makes links and tags again that are
-    /// missing or damaged. Returns the declarations that have a package of which nothing is missing.
+    /// Removes what this process has left in the store: of publications that failed, of packages that were withdrawn or
+    /// replaced. Moves tags back to what the packages say.
     ///
     /// # Errors
     /// A store that fails: what was not removed goes with a later sweep.
-    pub async fn sweep(&self) -> Result<Vec<Restored>, SweepError> {
+    pub async fn sweep(&self) -> Result<(), SweepError> {
         let mut turn = self.inner.turn.lock().await;
-        self.sweep_in_turn(&mut turn, Compare::Size).await
+        self.sweep_in_turn(&mut turn).await
     }
 
-    /// What a start needs: removes what a crash left, and says which declarations have a package. A package that can't be
-    /// read is named and left out, and so is a declaration whose package lacks a blob: declared again, it is fetched again.
+    pub(super) async fn sweep_in_turn(&self, turn: &mut Turn) -> Result<(), SweepError> {
+        let known = self.known().await?;
+        turn.gone.extend(known.superseded.iter().cloned());
+        if turn.unknown_gone && !self.storage().is_shared() {
+            return self.tidy(turn, known, Compare::Size).await.map(drop);
+        }
+        let released = if self.storage().is_shared() { HashSet::new() } else { self.pins().released() };
+        if turn.gone.is_empty() && released.is_empty() {
+            return Ok(());
+        }
+        let mut places: HashSet<Place> = turn.gone.iter().flat_map(Roots::links_and_tags).collect();
+        let part = if self.storage().is_shared() {
+            small(&places)
+        } else {
+            if known.complete {
+                let blobs = turn.gone.iter().flat_map(|roots| &roots.blobs).chain(&released);
+                places.extend(blobs.cloned().map(Place::Blob));
+            }
+            Part::All
+        };
+        let settled =
+            if self.storage().is_shared() { SETTLED.min(self.options().grace_period) } else { Duration::ZERO };
+        let reach = Reach { at_once: AtOnce::Only(places), settled, grace: None, began: known.began, dry_run: false };
+        self.walk(&known, reach, Compare::Size, &part).await?;
+        turn.gone.clear();
+        if known.complete {
+            self.pins().forget_released(&released);
+        }
+        Ok(())
+    }
+
+    /// What a start needs: which declarations have a package. Where no other process works on the store, it is tidied of
+    /// what a crash left, and a declaration whose package lacks a blob is left out: declared again, it is fetched again. A
+    /// package that can't be read is named in the log and left out.
     ///
     /// # Errors
     /// A listing that fails.
     pub async fn restore(&self) -> Result<Vec<Restored>, SweepError> {
-        let mut turn = self.inner.turn.lock().await;
-        match self.sweep_in_turn(&mut turn, Compare::Content).await {
-            Ok(restored) => return Ok(restored),
-            Err(error) => tracing::error!(%error, "the store was not tidied"),
-        }
-        let packages = self.survey().await?.packages;
-        turn.order = packages.iter().map(|roots| roots.order).fold(turn.order, u64::max);
-        let restored: Vec<_> = packages.iter().map(Restored::of).collect();
-        let superseded: HashSet<Key> = Needs::of(packages).superseded.into_iter().map(|roots| roots.entry).collect();
-        Ok(restored.into_iter().filter(|found| !superseded.contains(&found.entry)).collect())
-    }
-
-    /// What a declaration has in the store, its latest publication. Entries that can't be read are passed over.
-    ///
-    /// # Errors
-    /// A listing that fails.
-    pub async fn declared(&self, id: &str) -> Result<Option<Restored>, StorageError> {
-        let mut latest: Option<Roots> = None;
-        for entry in self.packages().await?.into_iter().filter(|entry| entry.declaration.id == id) {
-            let Ok(roots) = entry.roots() else { continue };
-            if latest.as_ref().is_none_or(|latest| latest.order < roots.order) {
-                latest = Some(roots);
+        if !self.storage().is_shared() {
+            let mut turn = self.inner.turn.lock().await;
+            let tidied = match self.known().await {
+                Ok(known) => self.tidy(&mut turn, known, Compare::Content).await,
+                Err(error) => Err(error),
+            };
+            match tidied {
+                Ok(restored) => return Ok(restored),
+                Err(error) => tracing::error!(%error, "the store was not tidied"),
             }
         }
-        Ok(latest.as_ref().map(Restored::of))
-    }
-
-    /// Removes everything that a declaration has in the catalogue, and what nobody else needs of it from the store.
-    /// `known` is where its package was put last. Adds what was withdrawn to `withdrawn`, also where it fails later.
-    ///
-    /// # Errors
-    /// A store that fails; what was not removed goes with a later sweep.
-    pub async fn withdraw(&self, id: &str, known: Option<&Key>, withdrawn: &mut Vec<Entry>) -> Result<(), SweepError> {
-        let mut turn = self.inner.turn.lock().await;
-        for key in self.keys(keys::PACKAGES).await? {
-            match self.read(&key).await {
-                Ok((entry, _)) if entry.declaration.id == id => {
-                    // Noted first: while an entry can't be read, only what is noted is removed.
-                    turn.gone.push(entry.roots()?);
-                    self.storage().delete(&key).await?;
-                    withdrawn.push(entry);
-                }
-                // Its last trace; nobody needs it in quarantine.
-                Err(error) if known == Some(&key) && error.is_damage() => self.storage().delete(&key).await?,
-                Err(error) if known == Some(&key) => return Err(error.into()),
-                // Another declaration's; the sweep says so.
-                Ok(_) | Err(_) => {}
+        let snapshot = self.look(Freshness::Now).await?;
+        let mut restored: Vec<Restored> = Vec::new();
+        let mut packages: Vec<_> = snapshot.packages.iter().collect();
+        packages.sort_by_key(|package| (std::cmp::Reverse(package.order), &package.key));
+        for package in packages {
+            if restored.iter().all(|known| known.id != package.declaration.id) {
+                restored.push(Restored::from(package.as_ref()));
             }
         }
-        self.sweep_in_turn(&mut turn, Compare::Size).await.map(drop)
+        Ok(restored)
     }
 
-    async fn sweep_in_turn(&self, turn: &mut Turn, compare: Compare) -> Result<Vec<Restored>, SweepError> {
-        let Survey { packages, complete } = self.survey().await?;
-        turn.order = packages.iter().map(|roots| roots.order).fold(turn.order, u64::max);
-        let found: Vec<_> = packages.iter().map(|roots| (Restored::of(roots), roots.blobs.clone())).collect();
-        let mut needs = Needs::of(packages);
-        let superseded = std::mem::take(&mut needs.superseded);
-        let mut left_out: HashSet<Key> = superseded.iter().map(|roots| roots.entry.clone()).collect();
-        turn.gone.extend(superseded);
-        for key in &left_out {
-            self.storage().delete(key).await?;
-        }
-        let reach = if complete {
-            Reach::Everything
+    /// Removes everything that nobody needs and nothing pins, and says which declarations have a package that lacks nothing.
+    async fn tidy(&self, turn: &mut Turn, known: Known, compare: Compare) -> Result<Vec<Restored>, SweepError> {
+        turn.gone.extend(known.superseded.iter().cloned());
+        let at_once = if known.complete {
+            AtOnce::Everything
         } else {
-            Reach::Only(turn.gone.iter().flat_map(Roots::links_and_tags).collect())
+            AtOnce::Only(turn.gone.iter().flat_map(Roots::links_and_tags).collect())
         };
-        let mut walk = Walk { needs: &needs, reach, compare, seen: HashSet::new() };
-        // Tags and links before the bytes they lead to.
-        self.sweep_under(keys::REPOSITORIES, &mut walk).await?;
-        self.sweep_under(keys::BLOBS, &mut walk).await?;
-        self.complete_links(&walk).await?;
+        let grace = known.complete.then_some(self.options().grace_period);
+        let reach = Reach { at_once, settled: Duration::ZERO, grace, began: known.began, dry_run: false };
+        let walk = self.walk(&known, reach, compare, &Part::All).await?;
         turn.gone.clear();
-        for (restored, blobs) in &found {
-            let missing = blobs.iter().find(|digest| !walk.seen.contains(&Place::Blob((*digest).clone())));
-            if let Some(digest) = missing
-                && left_out.insert(restored.entry.clone())
+        turn.unknown_gone = false;
+        let lacking = lacking(&known.found, &walk);
+        let whole = known.found.into_iter().map(|(restored, _)| restored);
+        Ok(whole.filter(|restored| !lacking.contains(&restored.entry)).collect())
+    }
+
+    /// Removes what nobody has needed for the grace period, whoever left it, and makes right what is wrong. Publications
+    /// and pushes go on meanwhile, here and elsewhere.
+    ///
+    /// # Errors
+    /// A store that fails: what was not removed goes with a later collection.
+    pub async fn collect(&self) -> Result<Removed, SweepError> {
+        let known = self.known().await?;
+        let grace = known.complete.then_some(self.options().grace_period);
+        let at_once = AtOnce::Only(HashSet::new());
+        let dry_run = self.options().dry_run;
+        let reach = Reach { at_once, settled: Duration::ZERO, grace, began: known.began, dry_run };
+        let walk = self.walk(&known, reach, Compare::Size, &Part::All).await?;
+        lacking(&known.found, &walk);
+        Ok(walk.removed)
+    }
+
+    /// Reads what is needed, and removes entries that a later publication of their declaration replaced.
+    async fn known(&self) -> Result<Known, SweepError> {
+        let Survey { began, packages, complete } = self.survey().await?;
+        let states: Vec<(Key, Version)> =
+            packages.iter().map(|(roots, state)| (roots.entry.clone(), state.clone())).collect();
+        let mut found: Vec<_> = packages.iter().map(|(roots, _)| (Restored::of(roots), roots.blobs.clone())).collect();
+        let mut needs = Needs::of(packages.into_iter().map(|(roots, _)| roots).collect());
+        let superseded = std::mem::take(&mut needs.superseded);
+        for roots in &superseded {
+            found.retain(|(restored, _)| restored.entry != roots.entry);
+            let state = states.iter().find(|(key, _)| *key == roots.entry);
+            if let Some((key, state)) = state
+                && self.storage().delete_unchanged(key, state).await?
             {
-                tracing::error!(entry = %restored.entry, %digest, "a package lacks a blob; declare it again to fetch it again");
+                self.note_removed(key).await;
             }
         }
-        Ok(found.into_iter().map(|(restored, _)| restored).filter(|found| !left_out.contains(&found.entry)).collect())
+        for in_flight in self.in_flight() {
+            needs.keep(in_flight.roots().await?);
+        }
+        Ok(Known { began, needs, complete, found, superseded })
     }
 
-    async fn sweep_under(&self, prefix: &str, walk: &mut Walk<'_>) -> Result<(), SweepError> {
-        let mut after: Option<String> = None;
-        loop {
-            let listing = Listing { prefix, folders: false, after: after.as_deref(), limit: PAGE };
-            let page = self.storage().list(listing).await?;
-            for item in &page.items {
-                // What isn't of the tree is nobody's to judge.
-                if let (Item::Object { size, .. }, Some(place)) = (item, Place::of(item.name())) {
-                    self.treat(place, *size, walk).await?;
+    async fn walk<'a>(
+        &'a self,
+        known: &'a Known,
+        reach: Reach,
+        compare: Compare,
+        part: &Part,
+    ) -> Result<Walk<'a>, StorageError> {
+        let mut walk = Walk::new(self, &known.needs, reach, compare);
+        match part {
+            Part::All => {
+                // Tags and links before the bytes they lead to.
+                walk.repositories(keys::REPOSITORIES).await?;
+                walk.claims(keys::RELEASES).await?;
+                walk.blobs().await?;
+                walk.complete().await?;
+            }
+            Part::Small { repositories, releases } => {
+                for prefix in repositories {
+                    walk.repositories(prefix).await?;
+                }
+                for prefix in releases {
+                    walk.claims(prefix).await?;
                 }
             }
-            if !page.more {
-                return Ok(());
-            }
-            after = page.items.last().map(Item::name).map(ToOwned::to_owned);
         }
+        Ok(walk)
     }
 
-    async fn treat(&self, place: Place, size: u64, walk: &mut Walk<'_>) -> Result<(), SweepError> {
-        let key = place.key();
-        match (walk.needs.verdict(&place), &place) {
-            (Verdict::Keep, _) => {
-                if let Some(link) = walk.needs.link(&place)
-                    && !self.is_right(&key, size, &link?, walk.compare).await?
-                {
-                    // Missing, as far as the rest of the sweep is concerned.
-                    return Ok(());
-                }
-                walk.seen.insert(place);
-            }
-            (Verdict::PointAt(_), _) if !walk.reach.covers(&place) => drop(walk.seen.insert(place)),
-            (Verdict::PointAt(target), _) => match self.settle(&key, json(&target)?).await {
-                Ok(()) => drop(walk.seen.insert(place)),
-                // A tag that can't be moved must not stay where it is; removing it needs no room.
-                Err(StorageError::StorageFull { .. }) => self.storage().delete(&key).await?,
-                Err(error) => return Err(error.into()),
-            },
-            (Verdict::Remove, _) if !walk.reach.covers(&place) => {}
-            (Verdict::Remove, Place::Blob(digest)) => {
-                self.pins().unless_pinned(digest, self.storage().delete(&key)).await?;
-            }
-            (Verdict::Remove, _) => self.storage().delete(&key).await?,
-        }
-        Ok(())
+    /// Counts on a blob that is in the store already: pins it, and makes it new, so that no collector takes it. False if it
+    /// isn't there (any more).
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn rely_on(&self, digest: &Digest, pins: &mut PinSet) -> Result<bool, StorageError> {
+        pins.pin(digest.clone()).await;
+        self.storage().renew(&keys::blob(digest)).await
     }
 
-    async fn is_right(&self, key: &Key, size: u64, link: &Bytes, compare: Compare) -> Result<bool, StorageError> {
-        if size != link.len() as u64 || compare == Compare::Size {
-            return Ok(size == link.len() as u64);
-        }
-        Ok(self.storage().get(key, SMALL).await?.0 == link)
+    /// Makes new what is pinned, so that what takes longer than the grace period to arrive isn't collected by others.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn renew_pinned(&self) -> Result<(), StorageError> {
+        let renewals = stream::iter(self.pins().all())
+            .map(|digest| async move { self.storage().renew(&keys::blob(&digest)).await });
+        renewals.buffer_unordered(READS).try_for_each(|_| std::future::ready(Ok(()))).await
     }
+}
 
-    /// Makes the links and tags that are missing or damaged. While there is no room for one, the package is there without
-    /// it, and a later sweep makes it.
-    async fn complete_links(&self, walk: &Walk<'_>) -> Result<(), SweepError> {
-        for (key, bytes) in walk.needs.missing(&walk.seen)? {
-            match self.settle(&key, bytes).await {
-                Err(error @ StorageError::StorageFull { .. }) => {
-                    tracing::error!(%key, %error, "a link or tag is missing for now");
-                }
-                other => other?,
+/// The parts of a shared store that these places are in.
+fn small(places: &HashSet<Place>) -> Part {
+    let (mut repositories, mut releases) = (HashSet::new(), HashSet::new());
+    for place in places {
+        match place {
+            Place::ManifestLink(repository, _) | Place::BlobLink(repository, _) | Place::Tag(repository, _) => {
+                repositories.insert(keys::own_content(repository));
             }
+            Place::Release(name, _) => {
+                releases.insert(keys::releases(name));
+            }
+            // A referrer's entry goes with its manifest.
+            Place::Blob(_) | Place::Entry(_) | Place::Referrer(..) => {}
         }
-        Ok(())
     }
+    Part::Small { repositories: repositories.into_iter().collect(), releases: releases.into_iter().collect() }
+}
+
+/// Entries of packages that lack a blob.
+fn lacking(found: &[(Restored, Vec<Digest>)], walk: &Walk<'_>) -> HashSet<Key> {
+    let mut lacking = HashSet::new();
+    for (restored, blobs) in found {
+        let missing = blobs.iter().find(|digest| !walk.seen.contains(&Place::Blob((*digest).clone())));
+        if let Some(digest) = missing {
+            tracing::error!(entry = %restored.entry, %digest, "a package lacks a blob; declare it again to fetch it again");
+            lacking.insert(restored.entry.clone());
+        }
+    }
+    lacking
 }

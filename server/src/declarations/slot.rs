@@ -149,6 +149,39 @@ impl Slot {
         }
     }
 
+    /// Takes what the catalogue says of its package, which another instance may have published or withdrawn.
+    pub fn learn(&mut self, placed: Option<Placed>) {
+        match (&self.phase, &placed) {
+            (Phase::New | Phase::Failed { .. }, Some(placed)) => {
+                self.wanted = Wanted { source: placed.source.clone(), release_version: Some(placed.release_version) };
+                self.phase = Phase::Added;
+            }
+            (Phase::Added, None) => self.phase = Phase::New,
+            _ => {}
+        }
+        self.placed = placed;
+    }
+
+    /// Leaves the work to another instance.
+    pub fn yielded(&mut self, turn: &Turn) {
+        if self.is_current(turn) {
+            self.cancelled.cancel();
+            self.phase = Phase::New;
+        }
+    }
+
+    /// Whether this process works on it.
+    #[must_use]
+    pub fn is_underway(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Removing { stuck: None })
+    }
+
+    /// Whether this process is taking just this in.
+    #[must_use]
+    pub fn is_taking_in(&self, wanted: &Wanted) -> bool {
+        self.wanted == *wanted && matches!(self.phase, Phase::Running)
+    }
+
     fn turn(&mut self) -> Turn {
         self.cancelled.cancel();
         self.generation += 1;
@@ -217,7 +250,7 @@ mod tests {
     use crate::storage::keys;
 
     fn placed(source: &str) -> Placed {
-        Placed { source: source.into(), release_version: 1, entry: keys::entry(&"pmrg4".parse().unwrap(), 1) }
+        Placed { source: source.into(), release_version: 1, entry: keys::entry(&"pmrg4".parse().unwrap()) }
     }
 
     fn wanted(source: &str) -> Wanted {
@@ -319,6 +352,25 @@ mod tests {
         slot.finish(&turn, Phase::Removing { stuck: Some("disk".into()) });
         assert_eq!(slot.describe("x").message.as_deref(), Some("disk"));
         assert!(slot.remove().is_some());
+    }
+
+    #[test]
+    fn what_another_instance_published_is_not_taken_in_again() {
+        let mut slot = Slot::default();
+        slot.learn(Some(placed("a")));
+        assert!(slot.declare(wanted("a")).is_none());
+        slot.learn(None);
+        assert!(slot.declare(wanted("a")).is_some());
+    }
+
+    #[test]
+    fn work_that_another_instance_does_is_left_to_it() {
+        let mut slot = Slot::default();
+        let turn = slot.declare(wanted("a")).unwrap();
+        assert!(slot.is_underway() && slot.is_taking_in(&wanted("a")) && !slot.is_taking_in(&wanted("b")));
+        slot.yielded(&turn);
+        assert!(!slot.is_underway() && turn.cancelled.is_cancelled());
+        assert!(slot.declare(wanted("a")).is_some());
     }
 
     #[test]

@@ -14,49 +14,59 @@ pub fn media_type(version: RepositoryVersion) -> &'static str {
     }
 }
 
-/// The highest version that `Accept` names; v5 where it names none but takes JSON or anything. `None`: not acceptable.
+/// The highest version that `Accept` names; the highest that it doesn't exclude where it names none but takes JSON or
+/// anything. `None`: not acceptable.
 #[must_use]
 pub fn version(accept: &[&str]) -> Option<RepositoryVersion> {
+    const VERSIONS: [(&str, RepositoryVersion); 3] =
+        [("v5", RepositoryVersion::V5), ("v4", RepositoryVersion::V4), ("v3", RepositoryVersion::V3)];
     let ranges: Vec<Range> = accept.iter().flat_map(|v| v.split(',')).filter_map(range).collect();
     if ranges.is_empty() {
         return Some(RepositoryVersion::V5);
     }
-    let asked = |wanted: &str| ranges.iter().any(|r| r.kind == TYPE && r.version.as_deref() == Some(wanted));
-    if asked("v5") {
-        Some(RepositoryVersion::V5)
-    } else if asked("v4") {
-        Some(RepositoryVersion::V4)
-    } else if asked("v3") {
-        Some(RepositoryVersion::V3)
-    } else {
-        let anything = ranges.iter().any(|r| {
-            matches!(r.kind.as_str(), "*/*" | "application/*" | "application/json")
-                || (r.kind == TYPE && r.version.is_none())
-        });
-        anything.then_some(RepositoryVersion::V5)
-    }
+    let says = |wanted: &str, excluded: bool| {
+        let is = |r: &Range| r.kind == TYPE && r.version.as_deref() == Some(wanted) && r.excluded == excluded;
+        ranges.iter().any(is)
+    };
+    let anything = ranges.iter().filter(|range| !range.excluded).any(|range| {
+        matches!(range.kind.as_str(), "*/*" | "application/*" | "application/json")
+            || (range.kind == TYPE && range.version.is_none())
+    });
+    let named = VERSIONS.iter().find(|(word, _)| says(word, false));
+    let taken = VERSIONS.iter().find(|(word, _)| anything && !says(word, true));
+    named.or(taken).map(|(_, version)| *version)
+}
+
+/// Whether `Accept-Encoding` takes gzip.
+#[must_use]
+pub fn takes_gzip(accept: &[&str]) -> bool {
+    let ranges: Vec<Range> = accept.iter().flat_map(|v| v.split(',')).filter_map(range).collect();
+    let says = |wanted: &str| ranges.iter().find(|range| range.kind == wanted).map(|range| !range.excluded);
+    says("gzip").or_else(|| says("*")).unwrap_or(false)
 }
 
 struct Range {
     kind: String,
     version: Option<String>,
+    /// By `q=0`.
+    excluded: bool,
 }
 
-/// One media range; `None` for nothing and for what is excluded by `q=0`.
+/// One range; `None` for nothing and for nonsense.
 fn range(text: &str) -> Option<Range> {
     let mut parts = text.split(';').map(str::trim);
     let kind = parts.next().filter(|kind| !kind.is_empty())?.to_ascii_lowercase();
-    let mut version = None;
+    let (mut version, mut excluded) = (None, false);
     for part in parts {
         let (name, value) = part.split_once('=')?;
         let value = value.trim().trim_matches('"');
         match name.trim().to_ascii_lowercase().as_str() {
             "version" => version = Some(value.to_ascii_lowercase()),
-            "q" if value.parse::<f32>().is_ok_and(|q| q <= 0.0) => return None,
+            "q" => excluded = value.parse::<f32>().is_ok_and(|q| q <= 0.0),
             _ => {}
         }
     }
-    Some(Range { kind, version })
+    Some(Range { kind, version, excluded })
 }
 
 /// The DC/OS version in `User-Agent`: the first `dcos/<numbers>` that starts a word.
@@ -104,6 +114,23 @@ mod tests {
     fn other_types_alone_are_not_acceptable() {
         assert_eq!(version(&["text/html"]), None);
         assert_eq!(version(&[&format!("{TYPE};version=v9")]), None);
+    }
+
+    #[test]
+    fn what_q_0_excludes_is_not_sent() {
+        assert_eq!(version(&["*/*;q=0"]), None);
+        assert_eq!(version(&[&format!("{TYPE};version=v5;q=0, */*")]), Some(RepositoryVersion::V4));
+        assert_eq!(version(&[&format!("{TYPE};version=v4, {TYPE};version=v5;q=0.0")]), Some(RepositoryVersion::V4));
+    }
+
+    #[test]
+    fn gzip_is_sent_to_who_takes_it() {
+        for right in ["gzip", "GZIP;q=0.1", "deflate, gzip", "*", "br;q=1, *;q=0.5"] {
+            assert!(takes_gzip(&[right]), "{right}");
+        }
+        for wrong in ["", "identity", "gzip;q=0", "gzip;q=0, *", "deflate", "x-gzip", "*;q=0"] {
+            assert!(!takes_gzip(&[wrong]), "{wrong}");
+        }
     }
 
     #[test]

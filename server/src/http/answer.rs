@@ -17,7 +17,7 @@ use crate::storage::{ByteRange, Reading, StorageError};
 /// An error in the form of the area that was asked.
 #[must_use]
 pub fn refusal(area: Option<Area>, status: StatusCode, message: &str) -> Response {
-    if area == Some(Area::Images) {
+    if matches!(area, Some(Area::Images | Area::ImageUploads)) {
         return v2::error::refusal(status, message);
     }
     let kind = match status {
@@ -34,6 +34,12 @@ pub fn refusal(area: Option<Area>, status: StatusCode, message: &str) -> Respons
 /// An error in the API's form.
 pub(super) fn api_error(status: StatusCode, kind: &str, message: &str) -> Response {
     let error = ApiError { kind: kind.to_owned(), message: message.to_owned(), data: None };
+    (status, Json(error)).into_response()
+}
+
+/// As [`api_error`], with more for programs.
+pub(super) fn error_with(status: StatusCode, kind: &str, message: &str, data: serde_json::Value) -> Response {
+    let error = ApiError { kind: kind.to_owned(), message: message.to_owned(), data: Some(data) };
     (status, Json(error)).into_response()
 }
 

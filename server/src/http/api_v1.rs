@@ -1,9 +1,9 @@
-//! `/api/v1`.
+//! `/api/v1`: declarations and the server's status.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::{DeclarationSpec, PackageList, ServerStatus};
+use api::{DeclarationSpec, ServerCondition, ServerStatus};
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
@@ -13,8 +13,10 @@ use tokio::sync::Mutex;
 
 use super::Server;
 use super::answer::{api_error, store_failed};
-use crate::catalogue::describe;
-use crate::catalogue::entry::code_of;
+use crate::catalogue::Catalogue;
+use crate::declarations::PutError;
+use crate::storage::StorageError;
+use crate::storage::health::Trouble;
 
 /// How long a count of the bytes in use is good for; it walks the whole store.
 const COUNT_AGAIN: Duration = Duration::from_secs(5);
@@ -24,68 +26,66 @@ const BODY_LIMIT: usize = 1 << 20;
 /// How long a declaration may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// Bytes in use, as last counted.
+/// Packages and bytes in use, as last counted.
 #[derive(Clone, Debug, Default)]
-pub struct Usage(Arc<Mutex<Option<(Instant, u64)>>>);
+pub struct Usage(Arc<Mutex<Counted>>);
 
-/// `GET /api/v1/packages`.
-pub async fn packages(State(server): State<Server>) -> Response {
-    match server.catalogue.packages().await {
-        Ok(entries) => {
-            let packages = entries.iter().map(describe::info).collect();
-            Json(PackageList { packages }).into_response()
-        }
-        Err(error) => store_failed(&error),
-    }
+#[derive(Clone, Debug, Default)]
+struct Counted {
+    packages: u64,
+    used_bytes: u64,
+    /// When the bytes were counted.
+    since: Option<Instant>,
+    /// Why nothing could be counted now.
+    failed: Option<String>,
 }
 
-/// `GET /api/v1/packages/{name}/{version}`.
-pub async fn package(State(server): State<Server>, Path((name, version)): Path<(String, String)>) -> Response {
-    let found = match code_of(&name, &version) {
-        Ok(code) => server.catalogue.of_coordinate(&code).await,
-        Err(_) => Ok(Vec::new()),
-    };
-    match found {
-        Ok(entries) => entries.first().map_or_else(
-            || {
-                let message = format!("Version [{version}] of package [{name}] not found");
-                api_error(StatusCode::NOT_FOUND, "NotFound", &message)
-            },
-            |entry| Json(describe::info(entry)).into_response(),
-        ),
-        Err(error) => store_failed(&error),
-    }
-}
-
-/// `GET /api/v1/status`.
-pub async fn status(State(server): State<Server>) -> Response {
-    let counted = async {
-        let packages = server.catalogue.count().await?;
-        let mut usage = server.usage.0.lock().await;
-        let used_bytes = match *usage {
-            Some((since, bytes)) if since.elapsed() < COUNT_AGAIN => bytes,
-            _ => {
-                let bytes = server.catalogue.used_bytes().await?;
-                *usage = Some((Instant::now(), bytes));
-                bytes
-            }
+impl Usage {
+    async fn count(&self, catalogue: &Catalogue) -> Counted {
+        let mut counted = self.0.lock().await;
+        let again = counted.since.is_none_or(|since| since.elapsed() >= COUNT_AGAIN);
+        let now = async {
+            let packages = catalogue.count().await?;
+            Ok::<_, StorageError>((packages, if again { Some(catalogue.used_bytes().await?) } else { None }))
         };
-        Ok::<_, crate::storage::StorageError>((packages, used_bytes))
-    };
-    match counted.await {
-        Ok((packages, used_bytes)) => {
-            let version = env!("CARGO_PKG_VERSION").to_owned();
-            Json(ServerStatus { version, packages, used_bytes, conditions: Vec::new() }).into_response()
-        }
-        Err(error) => store_failed(&error),
+        counted.failed = match now.await {
+            Ok((packages, bytes)) => {
+                counted.packages = packages;
+                if let Some(bytes) = bytes {
+                    (counted.used_bytes, counted.since) = (bytes, Some(Instant::now()));
+                }
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        counted.clone()
     }
+}
+
+/// `GET /api/v1/status`. A store that can't be asked is a condition, with the figures as they were counted last.
+pub async fn status(State(server): State<Server>) -> Response {
+    let counted = server.usage.count(&server.catalogue).await;
+    let complaint = server.catalogue.storage().complaint();
+    let condition = match (&counted.failed, complaint) {
+        (_, Some(complaint)) => condition(false, complaint.trouble.word(), &complaint.message),
+        (Some(error), None) => condition(false, Trouble::Unreachable.word(), error),
+        (None, None) => condition(true, "Succeeded", "the store answers"),
+    };
+    let (packages, used_bytes) = (counted.packages, counted.used_bytes);
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Json(ServerStatus { version, packages, used_bytes, conditions: vec![condition] }).into_response()
+}
+
+fn condition(ok: bool, reason: &str, message: &str) -> ServerCondition {
+    ServerCondition { kind: "Storage".to_owned(), ok, reason: reason.to_owned(), message: message.to_owned() }
 }
 
 /// `GET /api/v1/declarations/{id}`.
 pub async fn declaration(State(server): State<Server>, Path(id): Path<String>) -> Response {
     match server.declarations.view(&id).await {
-        Some(declaration) => Json(declaration).into_response(),
-        None => no_such_declaration(&id),
+        Ok(Some(declaration)) => Json(declaration).into_response(),
+        Ok(None) => no_such_declaration(&id),
+        Err(error) => store_failed(&error),
     }
 }
 
@@ -108,7 +108,8 @@ pub async fn declare(State(server): State<Server>, Path(id): Path<String>, body:
     };
     match server.declarations.put(&id, spec).await {
         Ok(declaration) => Json(declaration).into_response(),
-        Err(error) => api_error(StatusCode::BAD_REQUEST, "Invalid", &error.to_string()),
+        Err(PutError::Store { source }) => store_failed(&source),
+        Err(error @ PutError::Invalid { .. }) => api_error(StatusCode::BAD_REQUEST, "Invalid", &error.to_string()),
     }
 }
 

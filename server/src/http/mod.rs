@@ -4,19 +4,22 @@ mod accept;
 mod answer;
 mod api_v1;
 mod health;
+mod packages;
 mod range;
 mod repository;
-mod repository_cache;
+mod repository_fragment;
+mod repository_stock;
 mod resource;
 mod resource_files;
 mod token;
+mod uploads;
 mod v2;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{any, get};
+use axum::routing::{any, get, head, post};
 
 pub use answer::refusal;
 
@@ -25,6 +28,7 @@ use crate::auth::{Auth, gate};
 use crate::catalogue::Catalogue;
 use crate::declarations::Declarations;
 use crate::metrics::Metrics;
+use crate::uploads::Uploads;
 
 /// What answers depend on besides the store.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub struct Settings {
     pub public_host: Option<String>,
     /// Whether images may be pulled without a token.
     pub anonymous_pull: bool,
+    /// Whether removals of uploaded packages are for the operator to carry out.
+    pub operator_managed: bool,
 }
 
 /// Everything that handlers work with.
@@ -47,6 +53,10 @@ pub struct Server {
     pub catalogue: Catalogue,
     /// What is declared.
     pub declarations: Declarations,
+    /// What is brought.
+    pub uploads: Uploads,
+    /// Turns for reading what uploads consist of.
+    pub readers: Readers,
     /// Who may do what.
     pub auth: Arc<Auth>,
     /// The audit trail.
@@ -68,8 +78,14 @@ pub fn app(server: Server) -> Router {
         .route("/v2", any(v2::serve))
         .route("/v2/", any(v2::serve))
         .route("/v2/{*rest}", any(v2::serve))
-        .route("/api/v1/packages", get(api_v1::packages))
-        .route("/api/v1/packages/{name}/{version}", get(api_v1::package))
+        .route("/api/v1/packages", get(packages::list))
+        .route("/api/v1/packages/{name}/{version}", get(packages::describe).delete(packages::remove))
+        .route("/api/v1/packages/{name}/{version}/content", get(packages::content))
+        .route("/api/v1/packages/{name}/{version}/blobs/{digest}", get(packages::blob))
+        .route("/api/v1/uploads", post(uploads::announce))
+        .route("/api/v1/uploads/{id}", get(uploads::view).delete(uploads::abandon))
+        .route("/api/v1/uploads/{id}/complete", post(uploads::complete))
+        .route("/api/v1/uploads/{id}/blobs/{digest}", head(uploads::offset).patch(uploads::append))
         .route("/api/v1/status", get(api_v1::status))
         .route("/api/v1/declarations/{id}", get(api_v1::declaration).put(api_v1::declare).delete(api_v1::withdraw))
         .fallback(answer::nothing_here)
@@ -78,3 +94,4 @@ pub fn app(server: Server) -> Router {
 }
 
 pub use api_v1::Usage;
+pub use uploads::Readers;

@@ -7,16 +7,15 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use bundle::universe::{Addresses, DcosVersion, RepositoryVersion, in_repository, repository_package};
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, ETAG, USER_AGENT, VARY};
+use futures::stream;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, USER_AGENT, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
-use super::accept::{dcos_version, media_type, version};
+use super::accept::{dcos_version, media_type, takes_gzip, version};
 use super::answer::{Label, api_error, insert, store_failed};
-use super::repository_cache::{Documents, Wanted};
+use super::repository_stock::{Documents, Wanted};
 use super::{Server, Settings};
 use crate::auth::asked_authority;
-use crate::catalogue::entry::Entry;
 
 const VARIES: HeaderValue = HeaderValue::from_static("Accept, User-Agent, Accept-Encoding");
 
@@ -28,7 +27,8 @@ struct Repository {
 
 /// The routes of the repository.
 pub(super) fn routes(server: &Server) -> Router<Server> {
-    let (settings, documents) = (Arc::clone(&server.settings), Documents::new(server.catalogue.clone()));
+    let settings = Arc::clone(&server.settings);
+    let documents = Documents::new(server.catalogue.clone());
     Router::new()
         .route("/repo", get(repo))
         .route("/package/{name}", get(package))
@@ -79,18 +79,30 @@ async fn answer(
         }
         Err(error) => return store_failed(&error),
     };
-    let label = Label { media_type: media_type(version), tag: &document.tag };
+    let encodings: Vec<_> = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).collect();
+    let gzip = takes_gzip(&encodings) && document.gzip_length < document.length;
+    // Other bytes, another tag.
+    let tag = if gzip { format!("{}-gzip", document.tag) } else { document.tag.clone() };
+    let label = Label { media_type: media_type(version), tag: &tag };
     if let Some(mut unmodified) = label.unmodified(headers) {
         unmodified.headers_mut().insert(VARY, VARIES);
         return unmodified;
     }
-    let body = if *method == Method::HEAD { Body::empty() } else { Body::from(document.body.clone()) };
+    let length = if gzip { document.gzip_length } else { document.length };
+    let body = match *method {
+        Method::HEAD => Body::empty(),
+        _ if gzip => Body::from_stream(stream::iter(document.gzip())),
+        _ => Body::from_stream(stream::iter(document.text())),
+    };
     let mut response = body.into_response();
     let head = response.headers_mut();
     insert(head, CONTENT_TYPE, label.media_type);
-    insert(head, ETAG, &format!("\"{}\"", document.tag));
-    head.insert(CONTENT_LENGTH, HeaderValue::from(document.body.len()));
+    insert(head, ETAG, &format!("\"{tag}\""));
+    head.insert(CONTENT_LENGTH, HeaderValue::from(length));
     head.insert(VARY, VARIES);
+    if gzip {
+        head.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     response
 }
 
@@ -99,35 +111,4 @@ fn public_host(settings: &Settings, uri: &Uri, headers: &HeaderMap) -> String {
     settings.public_host.clone().unwrap_or_else(|| {
         asked_authority(uri, headers).map_or_else(|| "localhost".to_owned(), |asked| asked.to_string())
     })
-}
-
-/// The document of these packages, as it is sent.
-pub(super) fn document(
-    packages: &[Entry],
-    version: RepositoryVersion,
-    cluster: Option<&DcosVersion>,
-    scheme: &str,
-    host: &str,
-) -> Vec<u8> {
-    let origin = format!("{scheme}://{host}");
-    let mut body = br#"{"packages":["#.to_vec();
-    let mut separator: &[u8] = b"";
-    for entry in packages {
-        let addresses = Addresses { origin: &origin, image_host: host, images: &entry.images };
-        let full = match repository_package(entry.metadata.as_bytes(), entry.release_version, &addresses) {
-            Ok(full) => full,
-            Err(error) => {
-                // One package that can't be read would make the whole document unreadable.
-                tracing::error!(package.name = entry.name, package.version = entry.version, %error, "left out of /repo");
-                continue;
-            }
-        };
-        if let Some(package) = in_repository(&full, version, cluster) {
-            body.extend_from_slice(separator);
-            body.extend_from_slice(package.to_string().as_bytes());
-            separator = b",";
-        }
-    }
-    body.extend_from_slice(b"]}");
-    body
 }

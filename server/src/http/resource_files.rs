@@ -17,8 +17,6 @@ const LOOKS: usize = 8;
 /// Entries that are remembered, and their files together.
 const ENTRIES: usize = 1024;
 const FILES: usize = 200_000;
-/// Most bytes of an entry that is looked at.
-const ENTRY_LIMIT: u64 = 64 << 20;
 
 /// Digest and name of each file.
 type Names = BTreeSet<(String, String)>;
@@ -26,48 +24,52 @@ type Names = BTreeSet<(String, String)>;
 /// What each entry has, and the state of it that this was read from.
 type Known = HashMap<Key, (Version, Arc<Names>)>;
 
+/// State of every entry of one snapshot.
+type States = (u64, Arc<HashMap<Key, Version>>);
+
 /// The files of one catalogue's packages.
 #[derive(Clone)]
 pub(super) struct Files {
     catalogue: Catalogue,
     looks: Arc<Semaphore>,
     known: Arc<Mutex<Known>>,
+    states: Arc<Mutex<States>>,
 }
 
 impl Files {
     pub(super) fn new(catalogue: Catalogue) -> Self {
-        Self { catalogue, looks: Arc::new(Semaphore::new(LOOKS)), known: Arc::default() }
+        Self { catalogue, looks: Arc::new(Semaphore::new(LOOKS)), known: Arc::default(), states: Arc::default() }
     }
 
-    /// Whether a package of the coordinate has this file.
+    /// Whether a package of the coordinate has this file. An entry is read when its state is another one than before.
     ///
     /// # Errors
     /// A store that fails so that nobody can say.
     pub(super) async fn has(&self, code: &CoordinateCode, digest: &str, name: &str) -> Result<bool, StorageError> {
-        let _permit = self.looks.acquire().await;
-        let mut failed = None;
-        let wanted = (digest.to_owned(), name.to_owned());
-        for key in self.catalogue.keys(&keys::entries(code)).await? {
-            let version = match self.catalogue.storage().get(&key, ENTRY_LIMIT).await {
-                Ok((_, version)) => version,
-                // Withdrawn since it was listed.
-                Err(error) if error.is_not_found() => continue,
-                Err(error) => {
-                    failed = Some(error);
-                    continue;
-                }
+        let (key, wanted) = (keys::entry(code), (digest.to_owned(), name.to_owned()));
+        let state = self.states().await?.get(&key).cloned();
+        if let Some(state) = &state {
+            let names = match self.known(&key, state) {
+                Some(names) => names,
+                None => self.learn(key.clone()).await?,
             };
-            let names = match self.known(&key, &version) {
-                Some(names) => Ok(names),
-                None => self.learn(key).await,
-            };
-            match names {
-                Ok(names) if names.contains(&wanted) => return Ok(true),
-                Ok(_) => {}
-                Err(error) => failed = Some(error),
+            if names.contains(&wanted) {
+                return Ok(true);
             }
         }
-        failed.map_or(Ok(false), Err)
+        // Another instance may have published it just now: its /repo names it already.
+        let may_be_new = self.catalogue.storage().is_shared();
+        Ok(may_be_new && self.learn(key).await?.contains(&wanted))
+    }
+
+    async fn states(&self) -> Result<Arc<HashMap<Key, Version>>, StorageError> {
+        let snapshot = self.catalogue.snapshot().await?;
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        if states.0 != snapshot.generation {
+            let all = snapshot.packages.iter().map(|package| (package.key.clone(), package.state.clone()));
+            *states = (snapshot.generation, Arc::new(all.collect()));
+        }
+        Ok(Arc::clone(&states.1))
     }
 
     fn known(&self, key: &Key, version: &Version) -> Option<Arc<Names>> {
@@ -77,6 +79,7 @@ impl Files {
 
     /// Reads an entry, away from the threads that answer requests.
     async fn learn(&self, key: Key) -> Result<Arc<Names>, StorageError> {
+        let _permit = self.looks.acquire().await;
         let (this, runtime) = (self.clone(), Handle::current());
         let learn = move || match runtime.block_on(this.catalogue.read(&key)) {
             Ok((entry, version)) => {

@@ -51,7 +51,15 @@ pub async fn token(
 /// Credentials that failed are in the audit trail; that somebody came without any, to be told what is needed, is not.
 fn note(server: &Server, method: &Method, uri: &Uri, from: Option<String>) {
     let status = StatusCode::UNAUTHORIZED.as_u16();
-    server.audit.access(&Access { who: None, method: method.as_str(), path: uri.path(), from, status, denied: true });
+    server.audit.access(&Access {
+        who: None,
+        method: method.as_str(),
+        path: uri.path(),
+        digest: None,
+        from,
+        status,
+        denied: true,
+    });
 }
 
 fn unauthorized(server: &Server, uri: &Uri, headers: &HeaderMap, message: &str) -> Response {

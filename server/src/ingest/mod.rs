@@ -8,7 +8,7 @@ mod sink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use api::{DeclarationSpec, FailureReason, Progress, State};
+use api::{DeclarationSpec, FailureReason, PackageSource, Progress, State};
 use bundle::model::Bundle;
 use bundle::stream::{Limits, ReadError};
 use snafu::Snafu;
@@ -18,12 +18,13 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::entry::{Declared, Entry};
-use crate::catalogue::{Catalogue, Number, PublishError, ReadError as CatalogueError};
+use crate::catalogue::{Catalogue, Intent, Number, PublishError, ReadError as CatalogueError};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::storage::StorageError;
 use fetch::{Fetch, FetchError};
 use policy::SourcePolicy;
-use sink::{ChannelReader, Gather, SinkError, StoreSink};
+pub use sink::StoreSink;
+use sink::{ChannelReader, Gather, SinkError};
 
 /// Pieces of a transfer that wait for the reader, at most.
 const WAITING_PIECES: usize = 8;
@@ -93,8 +94,11 @@ impl IngestError {
                 PublishError::Store { source } | PublishError::Read { source: CatalogueError::Store { source } } => {
                     store_reason(source)
                 }
-                PublishError::Read { .. } => FailureReason::Conflict,
-                PublishError::Cancelled => FailureReason::FetchFailed,
+                PublishError::Conflict { .. } | PublishError::Read { .. } => FailureReason::Conflict,
+                PublishError::Cancelled
+                | PublishError::Lacking { .. }
+                | PublishError::NumbersTaken { .. }
+                | PublishError::Outrun { .. } => FailureReason::FetchFailed,
                 PublishError::Entry { .. } | PublishError::Json { .. } | PublishError::TooLarge { .. } => {
                     FailureReason::InvalidBundle
                 }
@@ -148,6 +152,13 @@ impl Meter {
     }
 }
 
+/// A bundle that was found right and whose content is in the store, protected as long as this lives.
+pub struct Received {
+    bundle: Bundle,
+    number: Number,
+    sink: StoreSink,
+}
+
 /// Takes packages in.
 #[derive(Clone)]
 pub struct Ingest {
@@ -160,18 +171,16 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Fetches, checks, stores and publishes. On failure the caller sweeps: nothing of it is visible, but blobs are
-    /// still there.
+    /// Fetches, checks and stores. On failure the caller sweeps: nothing of it is visible, but blobs are still there.
     ///
     /// # Errors
     /// [`IngestError`], whose `reason` is the API's.
-    pub async fn run(
+    pub async fn receive(
         &self,
         spec: DeclarationSpec,
-        declared: Declared,
         meter: &Meter,
         cancelled: &CancellationToken,
-    ) -> Result<Entry, IngestError> {
+    ) -> Result<Received, IngestError> {
         meter.enter(State::Validating);
         let expected = spec.url.sha256.clone();
         let number = match spec.release_version {
@@ -181,9 +190,24 @@ impl Ingest {
         let open = Fetch::open(Arc::clone(&self.policy), spec.url, self.limits.total);
         let fetch = or_cancelled(cancelled, open).await??;
         meter.total.store(fetch.total().unwrap_or(0), Ordering::Relaxed);
-        let (bundle, sink) = self.receive(fetch, expected, meter, cancelled).await?;
+        let (bundle, sink) = self.read(fetch, expected, meter, cancelled).await?;
         meter.enter(State::Storing);
-        let published = self.catalogue.publish(bundle, number, declared, cancelled).await;
+        Ok(Received { bundle, number, sink })
+    }
+
+    /// Publishes what was received. As [`Self::receive`] on failure.
+    ///
+    /// # Errors
+    /// [`IngestError`], whose `reason` is the API's.
+    pub async fn publish(
+        &self,
+        received: Received,
+        declaration: Declared,
+        cancelled: &CancellationToken,
+    ) -> Result<Entry, IngestError> {
+        let Received { bundle, number, sink } = received;
+        let intent = Intent { number, source: PackageSource::Url, declaration };
+        let published = self.catalogue.publish(bundle, intent, cancelled).await;
         let entry = published.map_err(|error| match error {
             PublishError::Cancelled => IngestError::Cancelled,
             error => error.into(),
@@ -193,7 +217,7 @@ impl Ingest {
         Ok(entry)
     }
 
-    async fn receive(
+    async fn read(
         &self,
         fetch: Fetch,
         expected: Option<String>,

@@ -5,6 +5,7 @@ mod admin;
 mod files;
 mod greeting;
 mod stall;
+mod store;
 mod taking;
 
 use std::net::SocketAddr;
@@ -21,16 +22,18 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::auth::kubernetes::Kubernetes;
-use crate::catalogue::{Catalogue, SweepError};
-use crate::config::{AuthConfig, Config, StorageConfig};
+use crate::catalogue::{Catalogue, SweepError, collector};
+use crate::config::{AuthConfig, Config};
 use crate::declarations::Declarations;
-use crate::http::{Server, Settings, Usage, app};
+use crate::http::{Readers, Server, Settings, Usage, app};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
-use crate::storage::Storage;
-use crate::storage::file::{FileStorage, OpenError};
-use crate::storage::memory::MemoryStorage;
+use crate::storage::StorageError;
+use crate::storage::file::OpenError;
+use crate::storage::health::StorageHealth;
+use crate::storage::s3;
 use crate::tls::{Certificate, TlsError, watch};
+use crate::uploads::{Pace, Uploads};
 
 /// How long requests may go on after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -44,11 +47,23 @@ pub enum StartError {
         /// Why.
         source: OpenError,
     },
+    /// The bucket can't be used.
+    #[snafu(display("{source}"))]
+    Bucket {
+        /// Why.
+        source: s3::OpenError,
+    },
     /// The store can't be read.
     #[snafu(display("the store can't be read: {source}"))]
     Restore {
         /// Why.
         source: SweepError,
+    },
+    /// The store can't be read.
+    #[snafu(display("the store can't be read: {source}"))]
+    Read {
+        /// Why.
+        source: StorageError,
     },
     /// The certificate can't be used.
     #[snafu(display("{source}"), context(false))]
@@ -104,7 +119,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let admin = bind("--admin-listen", config.admin_listen).await?;
     let admin_address = local(&admin, "--admin-listen", config.admin_listen)?;
     let mut background = JoinSet::new();
-    background.spawn(admin::serve(admin, Arc::clone(&ready), metrics.clone()));
+    let health = StorageHealth::default();
+    background.spawn(admin::serve(admin, Arc::clone(&ready), health.clone(), metrics.clone()));
 
     let certificate = config.tls_dir.as_deref().map(Certificate::load).transpose()?;
     let tls = match &certificate {
@@ -113,7 +129,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let listener = bind("--listen", config.listen).await?;
     let address = local(&listener, "--listen", config.listen)?;
-    let app = app(assemble(config, tls.is_some(), metrics.clone()).await?);
+    let gc_interval = config.gc_interval;
+    let server = assemble(config, tls.is_some(), health, metrics.clone()).await?;
+    background.spawn(collector::run(server.catalogue.clone(), gc_interval, metrics.clone()));
+    background.spawn(server.uploads.clone().watch());
+    let app = app(server);
     if let Some(certificate) = certificate {
         background.spawn(watch(certificate, metrics.clone()));
     }
@@ -125,19 +145,25 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 }
 
 /// Opens and tidies the store and puts together what the handlers work with.
-async fn assemble(config: Config, tls: bool, metrics: Metrics) -> Result<Server, StartError> {
-    let catalogue = Catalogue::new(open(config.storage).await?);
-    let restored = catalogue.restore().await.context(RestoreSnafu)?;
+async fn assemble(config: Config, tls: bool, health: StorageHealth, metrics: Metrics) -> Result<Server, StartError> {
+    let catalogue = Catalogue::with(store::open(config.storage, health).await?, config.catalogue);
     let audit = Audit::new();
+    let uploads = Uploads::new(catalogue.clone(), config.limits, Pace::default(), audit.clone(), metrics.clone());
+    catalogue.protect(Arc::new(uploads.clone()));
+    uploads.hold_known().await.context(ReadSnafu)?;
+    let restored = catalogue.restore().await.context(RestoreSnafu)?;
     let ingest = Ingest { catalogue: catalogue.clone(), policy: Arc::new(config.sources), limits: config.limits };
     let settings = Settings {
         scheme: if tls { "https" } else { "http" },
         public_host: config.public_host,
         anonymous_pull: config.anonymous_pull,
+        operator_managed: config.operator_managed,
     };
     Ok(Server {
         settings: Arc::new(settings),
         declarations: Declarations::restore(ingest, restored, audit.clone(), metrics.clone()),
+        uploads,
+        readers: Readers::default(),
         catalogue,
         auth: Arc::new(authentication(config.auth).await?),
         audit,
@@ -163,17 +189,6 @@ impl Running {
     /// Waits until the server ends by itself, which it only does after a fault.
     pub async fn ended(&mut self) {
         let _ = (&mut self.serving).await;
-    }
-}
-
-async fn open(storage: StorageConfig) -> Result<Arc<dyn Storage>, StartError> {
-    match storage {
-        StorageConfig::Memory => Ok(Arc::new(MemoryStorage::new())),
-        StorageConfig::File(root) => {
-            let opened =
-                tokio::task::spawn_blocking(move || FileStorage::open(&root)).await.context(InterruptedSnafu)?;
-            Ok(Arc::new(opened.context(OpenSnafu)?))
-        }
     }
 }
 

@@ -1,21 +1,32 @@
 //! The store's tree. No other file composes or takes apart a key.
 //!
 //! ```text
-//! blobs/<alg>/<2>/<hex>                            the bytes
+//! blobs/<alg>/<2>/<hex>                            the bytes; on S3 a small pointer to data/<uuid>
+//! data/<uuid>                                      S3 only: bytes of a blob, or on their way to be one. In no listing
 //! repositories/<name>/_manifests/<alg>/<hex>       link: this repository serves that manifest, with media type and size
 //! repositories/<name>/_blobs/<alg>/<hex>           link: this repository serves that blob
 //! repositories/<name>/_tags/<tag>                  what a tag points at; conditional writes
-//! packages/<coordinate code>/<releaseVersion>.json written last, it makes a package visible
-//! uploads/<uuid>/{state,data,tail}                 a blob that arrives in pieces; what is in it is the backend's own
+//! repositories/<name>/_referrers/<alg>/<hex>/<alg>/<hex>  the second manifest says something about the first
+//! packages/<coordinate code>.json                  written last, it makes a package visible; conditional writes decide who has
+//!                                                  a name and version
+//! releases/<name>/<releaseVersion>                 claim: that number of that name is taken; written once
+//! declarations/<id>.json                           shared stores: a declaration that an instance works on; conditional writes
+//! package-uploads/<id>/<hex>.json                  what a package that is uploaded consists of; written once, <hex> is its digest
+//! package-uploads/<id>/status.json                 where that upload is; conditional writes
+//! removals/<coordinate code>.json                  somebody asked the operator to remove that package
+//! uploads/<uuid>/{state,data}                      a blob that arrives in pieces; what is in it is the backend's own
 //! quarantine/<key>                                 what was found broken, under the key that it had
 //! ```
 //! No part of a repository's name starts with `_`.
 
 use std::fmt;
 
+use uuid::Uuid;
+
 use super::session::SessionId;
 use crate::digest::Digest;
-use crate::names::{CoordinateCode, Repository, Tag};
+use crate::names::{CoordinateCode, DeclarationId, PackageName, Repository, Tag};
+use crate::uploads::UploadId;
 
 /// Prefix of all blobs.
 pub const BLOBS: &str = "blobs/";
@@ -23,14 +34,26 @@ pub const BLOBS: &str = "blobs/";
 pub const REPOSITORIES: &str = "repositories/";
 /// Prefix of all package entries.
 pub const PACKAGES: &str = "packages/";
+/// Prefix of all claims of release versions.
+pub const RELEASES: &str = "releases/";
+/// Prefix of all declarations that instances share.
+pub const DECLARATIONS: &str = "declarations/";
 /// Prefix of all blobs that arrive in pieces.
 pub const UPLOADS: &str = "uploads/";
+/// Prefix of all uploads of packages.
+pub const PACKAGE_UPLOADS: &str = "package-uploads/";
+/// Prefix of all removals that were asked for.
+pub const REMOVALS: &str = "removals/";
+/// Prefix of the bytes that pointers point to.
+pub const DATA: &str = "data/";
 /// Prefix of what was found broken.
 pub const QUARANTINE: &str = "quarantine/";
 
 const MANIFESTS: &str = "_manifests";
 const BLOB_LINKS: &str = "_blobs";
 const TAGS: &str = "_tags";
+const UPLOAD_STATUS: &str = "status.json";
+const REFERRERS: &str = "_referrers";
 
 /// A key of the tree.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -56,6 +79,26 @@ pub fn blob(digest: &Digest) -> Key {
     let hex = digest.hex();
     let fan = hex.get(..2).unwrap_or_default();
     Key(format!("{BLOBS}{}/{fan}/{hex}", digest.algorithm().name()))
+}
+
+/// Where a pointer's bytes are.
+#[must_use]
+pub fn data(id: Uuid) -> String {
+    format!("{DATA}{}", id.as_hyphenated())
+}
+
+/// The id of a listed key of [`DATA`]; `None` for what isn't of this tree.
+#[must_use]
+pub fn data_id(key: &str) -> Option<Uuid> {
+    let id = key.strip_prefix(DATA)?.parse().ok()?;
+    (data(id) == key).then_some(id)
+}
+
+/// Whether a key stands for a blob, in its place or in quarantine.
+#[must_use]
+pub fn stands_for_a_blob(key: &str) -> bool {
+    let key = key.strip_prefix(QUARANTINE).unwrap_or(key);
+    key.starts_with(BLOBS)
 }
 
 /// The link of a manifest in a repository.
@@ -86,16 +129,93 @@ pub fn tags(repository: &Repository) -> String {
     format!("{REPOSITORIES}{repository}/{TAGS}/")
 }
 
-/// The entry of a package.
+/// The entry of a manifest that says something about a subject.
 #[must_use]
-pub fn entry(code: &CoordinateCode, release_version: u64) -> Key {
-    Key(format!("{}{release_version}.json", entries(code)))
+pub fn referrer(repository: &Repository, subject: &Digest, referrer: &Digest) -> Key {
+    let prefix = referrers(repository, subject);
+    Key(format!("{prefix}{}/{}", referrer.algorithm().name(), referrer.hex()))
 }
 
-/// Prefix of the entries of one coordinate.
+/// Prefix of the entries of everything that says something about a subject.
 #[must_use]
-pub fn entries(code: &CoordinateCode) -> String {
-    format!("{PACKAGES}{code}/")
+pub fn referrers(repository: &Repository, subject: &Digest) -> String {
+    let (algorithm, hex) = (subject.algorithm().name(), subject.hex());
+    format!("{REPOSITORIES}{repository}/{REFERRERS}/{algorithm}/{hex}/")
+}
+
+/// The entry of a package.
+#[must_use]
+pub fn entry(code: &CoordinateCode) -> Key {
+    Key(format!("{PACKAGES}{code}.json"))
+}
+
+/// The claim of a release version.
+#[must_use]
+pub fn release(name: &PackageName, release_version: u64) -> Key {
+    Key(format!("{}{release_version}", releases(name)))
+}
+
+/// Prefix of the claims of one name.
+#[must_use]
+pub fn releases(name: &PackageName) -> String {
+    format!("{RELEASES}{name}/")
+}
+
+/// What instances share of a declaration.
+#[must_use]
+pub fn declaration(id: &DeclarationId) -> Key {
+    Key(format!("{DECLARATIONS}{id}.json"))
+}
+
+/// What a package that is uploaded consists of. `hex` is the sha256 of what is kept there.
+#[must_use]
+pub fn upload_content(id: &UploadId, hex: &str) -> Key {
+    Key(format!("{}{hex}.json", upload(id)))
+}
+
+/// Where an upload is.
+#[must_use]
+pub fn upload_status(id: &UploadId) -> Key {
+    Key(format!("{}{UPLOAD_STATUS}", upload(id)))
+}
+
+/// Prefix of everything of an upload but the blobs that arrive.
+#[must_use]
+pub fn upload(id: &UploadId) -> String {
+    format!("{PACKAGE_UPLOADS}{id}/")
+}
+
+/// What a key under [`PACKAGE_UPLOADS`] stands for; `None` for what isn't of this tree.
+#[must_use]
+pub fn upload_part(key: &str) -> Option<UploadPart> {
+    let (id, file) = key.strip_prefix(PACKAGE_UPLOADS)?.split_once('/')?;
+    let id = id.parse().ok()?;
+    if file == UPLOAD_STATUS {
+        return Some(UploadPart::Status(id));
+    }
+    let hex = file.strip_suffix(".json").filter(|hex| crate::digest::check_sha256_hex(hex).is_ok())?;
+    Some(UploadPart::Content(id, hex.to_owned()))
+}
+
+/// An object of an upload.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum UploadPart {
+    /// Where it is.
+    Status(UploadId),
+    /// What the package consists of, with the digits of its digest.
+    Content(UploadId, String),
+}
+
+/// The mark on a package that the operator is to remove.
+#[must_use]
+pub fn removal(code: &CoordinateCode) -> Key {
+    Key(format!("{REMOVALS}{code}.json"))
+}
+
+/// The package that a key under [`REMOVALS`] marks.
+#[must_use]
+pub fn removal_of(key: &str) -> Option<CoordinateCode> {
+    key.strip_prefix(REMOVALS)?.strip_suffix(".json")?.parse().ok()
 }
 
 /// How far a session is.
@@ -128,12 +248,6 @@ pub fn quarantined(key: &Key) -> Key {
     Key(format!("{QUARANTINE}{key}"))
 }
 
-/// Prefix of the broken entries of one coordinate.
-#[must_use]
-pub fn quarantined_entries(code: &CoordinateCode) -> String {
-    format!("{QUARANTINE}{}", entries(code))
-}
-
 /// What a key stands for.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Place {
@@ -145,8 +259,12 @@ pub enum Place {
     BlobLink(Repository, Digest),
     /// A tag.
     Tag(Repository, Tag),
+    /// A referrer's entry: repository, subject, referrer.
+    Referrer(Repository, Digest, Digest),
     /// A package's entry.
-    Entry(CoordinateCode, u64),
+    Entry(CoordinateCode),
+    /// The claim of a release version.
+    Release(PackageName, u64),
 }
 
 impl Place {
@@ -158,7 +276,9 @@ impl Place {
             Self::ManifestLink(repository, digest) => manifest_link(repository, digest),
             Self::BlobLink(repository, digest) => blob_link(repository, digest),
             Self::Tag(repository, name) => tag(repository, name),
-            Self::Entry(code, release_version) => entry(code, *release_version),
+            Self::Referrer(repository, subject, by) => referrer(repository, subject, by),
+            Self::Entry(code) => entry(code),
+            Self::Release(name, release_version) => release(name, *release_version),
         }
     }
 
@@ -170,9 +290,10 @@ impl Place {
             let (algorithm, _fan, hex) = (parts.next()?, parts.next()?, parts.next()?);
             Self::Blob(format!("{algorithm}:{hex}").parse().ok()?)
         } else if let Some(rest) = key.strip_prefix(PACKAGES) {
-            let (code, file) = rest.split_once('/')?;
-            let release_version = file.strip_suffix(".json")?.parse().ok()?;
-            Self::Entry(code.parse().ok()?, release_version)
+            Self::Entry(rest.strip_suffix(".json")?.parse().ok()?)
+        } else if let Some(rest) = key.strip_prefix(RELEASES) {
+            let (name, release_version) = rest.split_once('/')?;
+            Self::Release(name.parse().ok()?, release_version.parse().ok()?)
         } else {
             let rest = key.strip_prefix(REPOSITORIES)?;
             let (name, rest) = rest.split_once("/_")?;
@@ -183,6 +304,12 @@ impl Place {
                 "manifests" => Self::ManifestLink(repository, digest()?),
                 "blobs" => Self::BlobLink(repository, digest()?),
                 "tags" => Self::Tag(repository, rest.parse().ok()?),
+                "referrers" => {
+                    let parts: Vec<_> = rest.split('/').collect();
+                    let [algorithm, hex, by_algorithm, by_hex] = parts[..] else { return None };
+                    let subject = format!("{algorithm}:{hex}").parse().ok()?;
+                    Self::Referrer(repository, subject, format!("{by_algorithm}:{by_hex}").parse().ok()?)
+                }
                 _ => return None,
             }
         };
@@ -214,12 +341,38 @@ mod tests {
         for place in [
             Place::Blob(digest.clone()),
             Place::ManifestLink(repository.clone(), digest.clone()),
-            Place::BlobLink(repository.clone(), digest),
+            Place::BlobLink(repository.clone(), digest.clone()),
+            Place::Referrer(repository.clone(), digest.clone(), digest),
             Place::Tag(repository, "5.0_x".parse().unwrap()),
-            Place::Entry("pmrg4".parse().unwrap(), 7),
+            Place::Entry("pmrg4".parse().unwrap()),
+            Place::Release("redis".parse().unwrap(), 7),
         ] {
             assert_eq!(Place::of(place.key().as_str()), Some(place));
         }
+    }
+
+    #[test]
+    fn the_parts_of_an_upload_are_found_again_by_their_keys() {
+        let (id, hex) = (UploadId::of("a", "1", "x"), "a".repeat(64));
+        assert_eq!(upload_part(upload_status(&id).as_str()), Some(UploadPart::Status(id.clone())));
+        assert_eq!(upload_part(upload_content(&id, &hex).as_str()), Some(UploadPart::Content(id, hex)));
+        assert_eq!(upload_part("package-uploads/x/status.json"), None);
+    }
+
+    #[test]
+    fn bytes_are_found_again_by_their_key() {
+        let id = Uuid::new_v4();
+        assert_eq!(data_id(&data(id)), Some(id));
+        for foreign in [format!("data/{}", id.simple()), format!("data/data/{id}"), "data/".into(), format!("{id}")] {
+            assert_eq!(data_id(&foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_blob_in_quarantine_is_a_blob() {
+        let blob = blob(&Digest::sha256(b"x"));
+        assert!(stands_for_a_blob(blob.as_str()) && stands_for_a_blob(quarantined(&blob).as_str()));
+        assert!(!stands_for_a_blob("repositories/blobs/_tags/1"));
     }
 
     #[test]
@@ -230,9 +383,13 @@ mod tests {
             format!("blobs/sha256/bb/{hex}"),
             format!("blobs/sha256/aa/{hex}.tmp"),
             format!("blobs/sha256/aa/{hex}/x"),
-            "packages/pmrg4/07.json".to_owned(),
-            "packages/pmrg4/7".to_owned(),
+            "packages/pmrg4/7.json".to_owned(),
+            "packages/pmrg4".to_owned(),
+            "releases/redis/07".to_owned(),
+            "releases/redis/+7".to_owned(),
+            "releases/7".to_owned(),
             "repositories/a/_tags/b/c".to_owned(),
+            format!("repositories/a/_referrers/sha256/{hex}/sha256"),
             "repositories/a/_other/x".to_owned(),
         ] {
             assert_eq!(Place::of(&key), None, "{key}");

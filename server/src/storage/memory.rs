@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::future::{BoxFuture, FutureExt, ready};
-use futures::{StreamExt, stream};
 
 use super::memory_session::{MemorySession, Pieces};
 use super::session::{Session, SessionId, SessionView};
@@ -76,13 +75,7 @@ impl MemoryStorage {
     }
 
     fn open(&self, key: &Key, range: ByteRange) -> Result<Reading> {
-        let bytes = self.find(key)?.bytes;
-        let size = bytes.len() as u64;
-        let range = range.within(size).ok_or_else(|| StorageError::RangeOutside { key: key.to_string(), size })?;
-        let to_index = |n: u64| usize::try_from(n).unwrap_or(bytes.len());
-        let part = bytes.slice(to_index(range.start)..to_index(range.end));
-        let chunks: Vec<_> = part.chunks(1 << 16).map(|c| Ok(part.slice_ref(c))).collect();
-        Ok(Reading { size, range, body: stream::iter(chunks).boxed() })
+        Reading::of_bytes(key, &self.find(key)?.bytes, range)
     }
 
     fn put_now(&self, key: &Key, bytes: Bytes, condition: &Condition) -> Result<Version> {

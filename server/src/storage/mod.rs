@@ -9,9 +9,11 @@ mod file_root;
 mod file_session;
 mod file_state;
 mod file_write;
+pub mod health;
 pub mod keys;
 pub mod memory;
 mod memory_session;
+pub mod s3;
 pub mod session;
 
 use std::io;
@@ -19,11 +21,14 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use futures::stream::BoxStream;
+use futures::future::{BoxFuture, FutureExt, ready};
+use futures::stream;
+use futures::stream::{BoxStream, StreamExt};
 use snafu::Snafu;
+use url::Url;
 
 use crate::digest::{Algorithm, Digest};
+use health::{Complaint, Trouble};
 pub use keys::Key;
 pub use session::{Session, SessionId, SessionView};
 
@@ -64,6 +69,14 @@ pub enum StorageError {
     StorageFull {
         /// The key, or what was written.
         key: String,
+    },
+    /// The store can't be asked at the moment, or doesn't let us in.
+    #[snafu(display("{message}"))]
+    Unavailable {
+        /// What kind of trouble.
+        trouble: Trouble,
+        /// What happened and what would be right.
+        message: String,
     },
     /// The medium failed.
     #[snafu(display("{key}: {source}"))]
@@ -136,6 +149,21 @@ pub struct Reading {
     pub range: Range<u64>,
     /// The bytes.
     pub body: Body,
+}
+
+impl Reading {
+    /// A part of bytes that are in memory.
+    ///
+    /// # Errors
+    /// [`StorageError::RangeOutside`].
+    pub fn of_bytes(key: &Key, bytes: &Bytes, range: ByteRange) -> Result<Self> {
+        let size = bytes.len() as u64;
+        let range = range.within(size).ok_or_else(|| StorageError::RangeOutside { key: key.to_string(), size })?;
+        let to_index = |n: u64| usize::try_from(n).unwrap_or(bytes.len());
+        let part = bytes.slice(to_index(range.start)..to_index(range.end));
+        let chunks: Vec<_> = part.chunks(1 << 16).map(|chunk| Ok(part.slice_ref(chunk))).collect();
+        Ok(Self { size, range, body: stream::iter(chunks).boxed() })
+    }
 }
 
 /// State of an object, to be compared and to be given back with a conditional write. Another write or a renewal, even of the
@@ -245,6 +273,30 @@ pub trait Storage: Send + Sync + 'static {
     /// is in flight; where they do, only the age of objects does.
     fn is_shared(&self) -> bool;
 
+    /// What is wrong with the store as a whole, as far as it knows by itself.
+    fn complaint(&self) -> Option<Complaint> {
+        None
+    }
+
+    /// An address at which an object's bytes can be read without this process for a short time; `None` where there is none,
+    /// or where that isn't wanted.
+    fn direct_url<'a>(&'a self, _key: &'a Key) -> BoxFuture<'a, Result<Option<Url>>> {
+        ready(Ok(None)).boxed()
+    }
+
+    /// Whether an object is there, or was some seconds ago: for what may be answered so late after a removal through another
+    /// instance.
+    fn was_there<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>> {
+        async move {
+            match self.size(key).await {
+                Ok(_) => Ok(true),
+                Err(error) if error.is_not_found() => Ok(false),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+
     /// Bytes of an object.
     fn size<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<u64>>;
 
@@ -284,6 +336,11 @@ pub trait Storage: Send + Sync + 'static {
     /// a power cut before the first [`Session::save`].
     fn create_session(&self, id: SessionId, note: Bytes) -> BoxFuture<'_, Result<()>>;
 
+    /// Bytes that every piece of a session but its last should have at least; 0 where any size is as good as another.
+    fn least_piece(&self) -> u64 {
+        0
+    }
+
     /// How far a session is, without taking it over.
     fn view_session(&self, id: SessionId) -> BoxFuture<'_, Result<SessionView>>;
 
@@ -304,10 +361,10 @@ pub const PAGE: usize = 1000;
 ///
 /// # Errors
 /// Those of the store and of `each`.
-pub async fn for_each_object<E, F, Fut>(storage: &dyn Storage, prefix: &str, mut each: F) -> std::result::Result<(), E>
+pub async fn for_each_item<E, F, Fut>(storage: &dyn Storage, prefix: &str, mut each: F) -> std::result::Result<(), E>
 where
     E: From<StorageError>,
-    F: FnMut(String, u64) -> Fut,
+    F: FnMut(Item) -> Fut,
     Fut: Future<Output = std::result::Result<(), E>>,
 {
     let mut after: Option<String> = None;
@@ -315,14 +372,37 @@ where
         let page = storage.list(Listing { prefix, folders: false, after: after.as_deref(), limit: PAGE }).await?;
         after = page.items.last().map(|item| item.name().to_owned());
         for item in page.items {
-            if let Item::Object { key, size, .. } = item {
-                each(key, size).await?;
-            }
+            each(item).await?;
         }
         if !page.more {
             return Ok(());
         }
     }
+}
+
+/// As [`for_each_item`], for callers that want key and size alone.
+///
+/// # Errors
+/// Those of the store and of `each`.
+pub async fn for_each_object<E, F, Fut>(storage: &dyn Storage, prefix: &str, mut each: F) -> std::result::Result<(), E>
+where
+    E: From<StorageError>,
+    F: FnMut(String, u64) -> Fut,
+    Fut: Future<Output = std::result::Result<(), E>>,
+{
+    for_each_item(storage, prefix, |item| {
+        let called = match item {
+            Item::Object { key, size, .. } => Some(each(key, size)),
+            Item::Folder(_) => None,
+        };
+        async move {
+            match called {
+                Some(called) => called.await,
+                None => Ok(()),
+            }
+        }
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -35,6 +35,14 @@ impl SessionId {
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
+
+    /// The session that belongs to a text: the same one on every instance, and one that nobody finds by chance.
+    #[must_use]
+    pub fn derived(text: &str) -> Self {
+        let hex = crate::digest::Digest::sha256(text.as_bytes());
+        let bytes = u128::from_str_radix(hex.hex().get(..32).unwrap_or_default(), 16).unwrap_or_default();
+        Self(uuid::Builder::from_custom_bytes(bytes.to_be_bytes()).into_uuid())
+    }
 }
 
 impl fmt::Display for SessionId {
@@ -86,6 +94,13 @@ mod tests {
     fn an_id_reads_back_as_it_was_written() {
         let id = SessionId::random();
         assert_eq!(id.to_string().parse::<SessionId>().unwrap(), id);
+    }
+
+    #[test]
+    fn a_text_has_one_session() {
+        let id = SessionId::derived("a");
+        assert_eq!((id, id.to_string().parse().unwrap()), (SessionId::derived("a"), id));
+        assert_ne!(id, SessionId::derived("b"));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Cursor, Read};
 
+use api::{ContentBlob, ContentFile, PackageContent};
 use bundle::manifest::{Manifest, ManifestResource};
 use bundle::model::Descriptor;
+use bundle::stream::{self, Limits, Receipt, Sink};
 use bundle::write::{Contents, Part, write};
 use serde_json::{Value, json};
 use server::digest::Digest;
@@ -29,6 +31,18 @@ impl Package {
             "maintainer": "a@b.test", "description": "d", "tags": [],
         });
         Self { metadata, files: BTreeMap::new(), images: BTreeMap::new(), blobs: BTreeMap::new() }
+    }
+
+    /// A package with this metadata.
+    pub fn of(metadata: Value) -> Self {
+        Self { metadata, files: BTreeMap::new(), images: BTreeMap::new(), blobs: BTreeMap::new() }
+    }
+
+    /// Adds a file; returns its entry, for the metadata to name it.
+    pub fn entry(&mut self, name: &str, content: &[u8]) -> String {
+        let path = format!("resources/{}/{name}", Digest::sha256(content).hex());
+        self.files.insert(path.clone(), content.to_vec());
+        path
     }
 
     /// Adds a file as `resource.assets.uris.<alias>`.
@@ -73,6 +87,17 @@ impl Package {
         self.images[reference].digest.clone()
     }
 
+    /// What an upload of it announces.
+    pub fn content(&self) -> PackageContent {
+        content_of(&self.bytes())
+    }
+
+    /// Everything that an upload of it may have to send, by digest.
+    pub fn parts(&self) -> BTreeMap<String, Vec<u8>> {
+        let all = self.files.values().chain(self.blobs.values());
+        all.map(|content| (Digest::sha256(content).to_string(), content.clone())).collect()
+    }
+
     /// The `.dcos` file.
     pub fn bytes(&self) -> Vec<u8> {
         let resources = self.files.iter().map(|(path, content)| ManifestResource {
@@ -93,6 +118,45 @@ impl Package {
             Ok(Box::new(Cursor::new(content)))
         };
         write(Cursor::new(Vec::new()), &contents, &mut open).unwrap().into_inner()
+    }
+}
+
+/// What an upload of a bundle announces.
+pub fn content_of(bundle: &[u8]) -> PackageContent {
+    let bundle = stream::read(bundle, &mut Kept::default(), &Limits::default()).unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let files = bundle.files.into_iter().map(|f| ContentFile { name: f.name, digest: f.digest, size: f.size });
+    let blobs = bundle.images.iter().flat_map(|image| image.manifests.iter().chain(&image.blobs));
+    let blobs: BTreeMap<String, u64> = blobs.map(|blob| (blob.digest.clone(), blob.size)).collect();
+    PackageContent {
+        name: bundle.name,
+        version: bundle.version,
+        digest: bundle.content_digest,
+        metadata: text(bundle.metadata),
+        manifest: bundle.manifest.map(text),
+        signatures: bundle.signatures.into_iter().map(text).collect(),
+        files: files.collect(),
+        index: bundle.index.map(text),
+        blobs: blobs.into_iter().map(|(digest, size)| ContentBlob { digest, size }).collect(),
+    }
+}
+
+#[derive(Default)]
+struct Kept(BTreeMap<String, Vec<u8>>);
+
+impl Sink for Kept {
+    type Error = io::Error;
+
+    fn blob(&mut self, body: &mut dyn Read) -> Result<Receipt, io::Error> {
+        let mut bytes = Vec::new();
+        body.read_to_end(&mut bytes)?;
+        let receipt = Receipt { digest: Digest::sha256(&bytes).to_string(), size: bytes.len() as u64 };
+        self.0.insert(receipt.digest.clone(), bytes);
+        Ok(receipt)
+    }
+
+    fn read_back(&mut self, digest: &str, _: u64) -> Result<Vec<u8>, io::Error> {
+        Ok(self.0[digest].clone())
     }
 }
 

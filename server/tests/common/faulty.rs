@@ -8,11 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use server::digest::{Algorithm, Digest};
+use server::storage::health::Complaint;
 use server::storage::{
     BlobWriter, ByteRange, Condition, FinishedBlob, Key, Listing, Page, Reading, Result, Session, SessionId,
     SessionView, Storage, StorageError, Version,
 };
 use tokio::sync::Semaphore;
+use url::Url;
 
 /// When it fails.
 #[derive(Clone, Copy, Debug)]
@@ -58,16 +60,23 @@ pub struct Faulty {
     faults: Faults,
     /// Writes under that prefix wait for a permit.
     gate: Option<(&'static str, Arc<Semaphore>)>,
+    /// As if other processes had the store too.
+    shared: bool,
 }
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Storage>, when: When) -> Self {
-        Self { inner, faults: Faults { when, calls: Arc::default() }, gate: None }
+        Self { inner, faults: Faults { when, calls: Arc::default() }, gate: None, shared: false }
     }
 
     /// Never fails, but lets no write under the prefix through without a permit.
     pub fn gated(inner: Arc<dyn Storage>, prefix: &'static str, gate: Arc<Semaphore>) -> Self {
         Self { gate: Some((prefix, gate)), ..Self::new(inner, When::From(usize::MAX)) }
+    }
+
+    /// Never fails, and says that other processes have the store too.
+    pub fn shared(inner: Arc<dyn Storage>) -> Self {
+        Self { shared: true, ..Self::new(inner, When::From(usize::MAX)) }
     }
 
     /// Calls so far.
@@ -140,7 +149,27 @@ impl Storage for Faulty {
     }
 
     fn is_shared(&self) -> bool {
-        self.inner.is_shared()
+        self.shared || self.inner.is_shared()
+    }
+
+    fn complaint(&self) -> Option<Complaint> {
+        self.inner.complaint()
+    }
+
+    fn was_there<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>> {
+        async move {
+            self.faults.check()?;
+            self.inner.was_there(key).await
+        }
+        .boxed()
+    }
+
+    fn direct_url<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Url>>> {
+        async move {
+            self.faults.check()?;
+            self.inner.direct_url(key).await
+        }
+        .boxed()
     }
 
     fn renew<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>> {
@@ -165,6 +194,10 @@ impl Storage for Faulty {
             self.inner.content_bytes().await
         }
         .boxed()
+    }
+
+    fn least_piece(&self) -> u64 {
+        self.inner.least_piece()
     }
 
     fn create_session(&self, id: SessionId, note: Bytes) -> BoxFuture<'_, Result<()>> {

@@ -3,7 +3,11 @@
 
 pub mod bundles;
 pub mod faulty;
+pub mod s3_proxy;
+pub mod s3_server;
+pub mod shared;
 pub mod source;
+pub mod stores;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +21,14 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use server::audit::Audit;
 use server::auth::Auth;
-use server::catalogue::Catalogue;
+use server::catalogue::{Catalogue, Options};
 use server::declarations::Declarations;
-use server::http::{Server, Settings, Usage, app};
+use server::http::{Readers, Server, Settings, Usage, app};
 use server::ingest::Ingest;
 use server::ingest::policy::SourcePolicy;
 use server::metrics::Metrics;
 use server::storage::Storage;
+use server::uploads::{Pace, Uploads};
 use tower::ServiceExt;
 
 /// An answer, read to its end.
@@ -53,6 +58,7 @@ pub struct Client {
     pub app: Router,
     pub storage: Arc<dyn Storage>,
     pub audit: Audit,
+    pub uploads: Uploads,
 }
 
 pub struct Setup {
@@ -60,32 +66,53 @@ pub struct Setup {
     pub auth: Auth,
     pub policy: SourcePolicy,
     pub anonymous_pull: bool,
+    pub options: Options,
+    pub operator_managed: bool,
+    pub pace: Pace,
 }
 
 impl Setup {
     pub fn on(storage: Arc<dyn Storage>) -> Self {
         let policy = SourcePolicy { ranges: vec!["127.0.0.1/32".parse().unwrap()], ..SourcePolicy::default() };
-        Self { storage, auth: Auth::None, policy, anonymous_pull: true }
+        Self {
+            storage,
+            auth: Auth::None,
+            policy,
+            anonymous_pull: true,
+            options: Options::default(),
+            operator_managed: false,
+            pace: Pace::default(),
+        }
     }
 
     pub async fn start(self) -> Result<Client, server::catalogue::SweepError> {
         // The second and later ones find it installed.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let catalogue = Catalogue::new(Arc::clone(&self.storage));
-        let restored = catalogue.restore().await?;
+        let catalogue = Catalogue::with(Arc::clone(&self.storage), self.options);
         let (audit, metrics) = (Audit::keeping(), Metrics::default());
+        let uploads = Uploads::new(catalogue.clone(), Limits::default(), self.pace, audit.clone(), metrics.clone());
+        catalogue.protect(Arc::new(uploads.clone()));
+        uploads.hold_known().await.unwrap();
+        let restored = catalogue.restore().await?;
         let ingest = Ingest { catalogue: catalogue.clone(), policy: Arc::new(self.policy), limits: Limits::default() };
-        let settings = Settings { scheme: "https", public_host: None, anonymous_pull: self.anonymous_pull };
+        let settings = Settings {
+            scheme: "https",
+            public_host: None,
+            anonymous_pull: self.anonymous_pull,
+            operator_managed: self.operator_managed,
+        };
         let server = Server {
             settings: Arc::new(settings),
             declarations: Declarations::restore(ingest, restored, audit.clone(), metrics.clone()),
+            uploads: uploads.clone(),
+            readers: Readers::default(),
             catalogue,
             auth: Arc::new(self.auth),
             audit: audit.clone(),
             metrics,
             usage: Usage::default(),
         };
-        Ok(Client { app: app(server), storage: self.storage, audit })
+        Ok(Client { app: app(server), storage: self.storage, audit, uploads })
     }
 }
 

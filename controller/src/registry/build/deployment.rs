@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy},
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
+            Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction,
             PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-            ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+            ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, TopologySpreadConstraint,
+            Volume, VolumeMount,
         },
     },
     apimachinery::pkg::{
@@ -19,23 +20,28 @@ use k8s_openapi::{
 };
 
 use super::{
+    arguments::arguments,
+    bucket,
     identity::account_name,
     labels::{Component, labels, owned, server_selector},
     token_volume::token_volume,
 };
-use crate::registry::validate::Validated;
+use crate::registry::validate::{Storage, Validated};
 
 /// Name of the serving port.
 pub const HTTPS_PORT_NAME: &str = "https";
 /// The serving port.
-const HTTPS_PORT: i32 = 8443;
+pub(super) const HTTPS_PORT: i32 = 8443;
 /// Port of probes and metrics.
-const ADMIN_PORT: i32 = 9090;
+pub(in crate::registry) const ADMIN_PORT: i32 = 9090;
 /// User and group of the server.
 const USER: i64 = 65532;
 
-const TLS_DIR: &str = "/etc/package-registry/tls";
-const STORAGE_DIR: &str = "/var/lib/package-registry";
+/// Where the serving Secret is.
+pub(super) const TLS_DIR: &str = "/etc/package-registry/tls";
+/// Where a claimed volume is.
+pub(super) const STORAGE_DIR: &str = "/var/lib/package-registry";
+/// Where the API token is.
 const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// The Deployment. The serving Secret is not part of its template: the server loads a new one without a restart.
@@ -49,8 +55,7 @@ pub fn deployment(registry: &Validated) -> Deployment {
             revision_history_limit: Some(2),
             // The default, said so that it is repaired: a paused Deployment never rolls out what the spec says.
             paused: Some(false),
-            // Two processes must never have the volume at once.
-            strategy: Some(DeploymentStrategy { type_: Some("Recreate".into()), ..DeploymentStrategy::default() }),
+            strategy: Some(strategy(&registry.storage)),
             selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },
             template: PodTemplateSpec { metadata: Some(pod_metadata(registry)), spec: Some(pod(registry)) },
             ..DeploymentSpec::default()
@@ -85,7 +90,7 @@ fn pod(registry: &Validated) -> PodSpec {
         node_selector: Some(template.node_selector.clone()),
         tolerations: some(&template.tolerations),
         affinity: template.affinity.clone(),
-        topology_spread_constraints: some(&template.topology_spread_constraints),
+        topology_spread_constraints: spread(registry),
         priority_class_name: template.priority_class_name.clone(),
         termination_grace_period_seconds: Some(60),
         security_context: Some(PodSecurityContext {
@@ -105,15 +110,18 @@ fn pod(registry: &Validated) -> PodSpec {
 }
 
 fn volumes(registry: &Validated) -> Vec<Volume> {
-    vec![
-        Volume {
+    let storage = match &registry.storage {
+        Storage::Local(_) => vec![Volume {
             name: "storage".into(),
             persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
                 claim_name: registry.names.claim(),
                 ..PersistentVolumeClaimVolumeSource::default()
             }),
             ..Volume::default()
-        },
+        }],
+        Storage::S3(s3) => bucket::volumes(s3),
+    };
+    let others = [
         Volume {
             name: "tls".into(),
             secret: Some(SecretVolumeSource {
@@ -124,7 +132,51 @@ fn volumes(registry: &Validated) -> Vec<Volume> {
         },
         Volume { name: "tmp".into(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() },
         token_volume("token"),
-    ]
+    ];
+    storage.into_iter().chain(others).collect()
+}
+
+fn mounts(registry: &Validated) -> Vec<VolumeMount> {
+    let storage = match &registry.storage {
+        Storage::Local(_) => vec![mount("storage", STORAGE_DIR, false)],
+        Storage::S3(s3) => bucket::mounts(s3),
+    };
+    let others = [mount("tls", TLS_DIR, true), mount("tmp", "/tmp", false), mount("token", TOKEN_DIR, true)];
+    storage.into_iter().chain(others).collect()
+}
+
+/// Two processes must never have a volume at once. Of those that share a bucket, each goes when another one is there.
+fn strategy(storage: &Storage) -> DeploymentStrategy {
+    match storage {
+        Storage::Local(_) => DeploymentStrategy { type_: Some("Recreate".into()), ..DeploymentStrategy::default() },
+        Storage::S3(_) => DeploymentStrategy {
+            type_: Some("RollingUpdate".into()),
+            rolling_update: Some(RollingUpdateDeployment {
+                max_surge: Some(IntOrString::Int(1)),
+                max_unavailable: Some(IntOrString::Int(0)),
+            }),
+        },
+    }
+}
+
+/// What the spec says; else several pods spread over nodes as far as these take them.
+fn spread(registry: &Validated) -> Option<Vec<TopologySpreadConstraint>> {
+    let asked = some(&registry.pods.template.topology_spread_constraints);
+    asked.or_else(|| {
+        let constraint = TopologySpreadConstraint {
+            max_skew: 1,
+            topology_key: "kubernetes.io/hostname".into(),
+            when_unsatisfiable: "ScheduleAnyway".into(),
+            label_selector: Some(LabelSelector {
+                match_labels: Some(server_selector(registry.names.registry())),
+                ..LabelSelector::default()
+            }),
+            // During a roll-out the pods of before don't count.
+            match_label_keys: Some(vec!["pod-template-hash".into()]),
+            ..TopologySpreadConstraint::default()
+        };
+        (registry.pods.instances > 1).then(|| vec![constraint])
+    })
 }
 
 fn container(registry: &Validated) -> Container {
@@ -134,6 +186,7 @@ fn container(registry: &Validated) -> Container {
         image_pull_policy: Some(registry.pods.image_pull_policy.clone()),
         command: Some(vec!["/package-registry-server".into()]),
         args: Some(arguments(registry)),
+        env: Some(environment()),
         ports: Some(vec![port(HTTPS_PORT_NAME, HTTPS_PORT), port("admin", ADMIN_PORT)]),
         // Asked every second, so that a pod serves as soon as it can.
         readiness_probe: Some(probe("/readyz", 1, 3)),
@@ -148,34 +201,14 @@ fn container(registry: &Validated) -> Container {
         }),
         // So that a pod that fails says why in its status.
         termination_message_policy: Some("FallbackToLogsOnError".into()),
-        volume_mounts: Some(vec![
-            mount("storage", STORAGE_DIR, false),
-            mount("tls", TLS_DIR, true),
-            mount("tmp", "/tmp", false),
-            mount("token", TOKEN_DIR, true),
-        ]),
+        volume_mounts: Some(mounts(registry)),
         ..Container::default()
     }
 }
 
-fn arguments(registry: &Validated) -> Vec<String> {
-    let sources = &registry.sources;
-    let mut arguments = vec![
-        format!("--listen=0.0.0.0:{HTTPS_PORT}"),
-        format!("--tls-dir={TLS_DIR}"),
-        format!("--admin-listen=0.0.0.0:{ADMIN_PORT}"),
-        format!("--storage=file://{STORAGE_DIR}"),
-        format!("--public-host={}", registry.host()),
-        "--auth=kubernetes".to_owned(),
-        format!("--token-audience={}", registry.names.audience()),
-        format!("--source-require-digest={}", sources.require_digest),
-        "--log-format=json".to_owned(),
-    ];
-    let hosts = sources.allowed_hosts.iter();
-    arguments.extend(hosts.map(|host| format!("--source-allowed-host={host}")));
-    let ranges = sources.allowed_cidrs.iter();
-    arguments.extend(ranges.map(|range| format!("--source-allowed-cidr={range}")));
-    arguments
+/// `--operator-managed` by its environment variable: a server of an older `spec.image` ends at a flag that it doesn't know.
+fn environment() -> Vec<EnvVar> {
+    vec![EnvVar { name: "PACKAGE_REGISTRY_OPERATOR_MANAGED".into(), value: Some("true".into()), ..EnvVar::default() }]
 }
 
 fn default_resources() -> ResourceRequirements {
@@ -215,7 +248,8 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
     }
 }
 
-fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+/// A place in the container for a volume.
+pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: name.into(),
         mount_path: path.into(),

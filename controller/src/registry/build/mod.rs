@@ -1,6 +1,9 @@
 //! Step 3: every child as it should be. Pure.
 
+mod arguments;
+mod bucket;
 pub mod deployment;
+pub mod disruption;
 pub mod identity;
 pub mod labels;
 pub mod secrets;
@@ -11,17 +14,18 @@ mod token_volume;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount},
+    policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRoleBinding, RoleBinding},
 };
 
-use super::validate::Validated;
+use super::validate::{Storage, Validated};
 use crate::certificate::plan::Plan;
 
 /// What nothing else has to be there for.
 #[derive(Clone, Debug)]
 pub struct Foundations {
-    /// The volume's claim.
-    pub claim: PersistentVolumeClaim,
+    /// The volume's claim, where there is one.
+    pub claim: Option<PersistentVolumeClaim>,
     /// The Service, with the addresses that it had.
     pub service: Service,
     /// The same with any address, for when those are somebody else's now.
@@ -30,17 +34,23 @@ pub struct Foundations {
     pub service_account: ServiceAccount,
     /// The account for publishing.
     pub publisher: ServiceAccount,
+    /// How many pods may be evicted at a time, where there are several.
+    pub disruption_budget: Option<PodDisruptionBudget>,
 }
 
 /// The first part.
 #[must_use]
 pub fn foundations(registry: &Validated) -> Foundations {
     Foundations {
-        claim: storage::claim(registry),
+        claim: match &registry.storage {
+            Storage::Local(volume) => Some(storage::claim(registry, volume)),
+            Storage::S3(_) => None,
+        },
         service: service::service(registry, &registry.service.cluster_ips),
         service_anywhere: service::service(registry, &[]),
         service_account: identity::service_account(registry),
         publisher: identity::publisher(registry),
+        disruption_budget: disruption::budget(registry),
     }
 }
 
@@ -93,12 +103,13 @@ pub fn deployment(registry: &Validated) -> Deployment {
 mod tests {
     use super::*;
     use crate::registry::{
+        dereference::Live,
         fixtures::{registry, settings},
         validate::validate,
     };
 
     fn validated(spec: &str) -> Validated {
-        validate(&registry(spec), None, &settings()).unwrap()
+        validate(&registry(spec), &Live::default(), &settings()).unwrap()
     }
 
     const FULL: &str = "
@@ -140,6 +151,61 @@ deletionPolicy: Delete
         insta::assert_yaml_snapshot!("full_service_account", built.service_account);
     }
 
+    const S3: &str = "
+instances: 3
+storage:
+  s3:
+    bucket: packages
+    path: teams/blue
+    endpoint: https://minio.example:9000
+    credentialsSecretRef: {name: store}
+    profile: blue
+    caBundleRef: {name: store-ca, key: bundle.pem}
+    serverSideEncryption: aws:kms:key-1
+    redirect: true
+packages: {onConflict: Replace, maxBytes: 2Gi}
+garbageCollection: {interval: 1h30m, gracePeriod: 36h, dryRun: true}
+";
+
+    #[test]
+    fn a_registry_on_a_bucket_builds_what_the_snapshot_has() {
+        let registry = validated(S3);
+        insta::assert_yaml_snapshot!("s3_deployment", deployment(&registry));
+        let built = foundations(&registry);
+        insta::assert_yaml_snapshot!("s3_disruption_budget", built.disruption_budget);
+        assert_eq!(built.claim, None);
+    }
+
+    #[test]
+    fn a_registry_on_amazons_store_names_what_the_spec_leaves_open() {
+        let built = deployment(&validated("storage: {s3: {bucket: packages}}"));
+        let pod = built.spec.unwrap().template.spec.unwrap();
+        let arguments = pod.containers[0].args.as_ref().unwrap();
+        let s3: Vec<&str> = arguments.iter().map(String::as_str).filter(|flag| flag.contains("s3")).collect();
+        assert_eq!(s3, ["--storage=s3://packages", "--s3-region=us-east-1"]);
+        let volumes: Vec<String> = pod.volumes.unwrap().into_iter().map(|volume| volume.name).collect();
+        assert_eq!(volumes, ["tls", "tmp", "token"]);
+    }
+
+    #[test]
+    fn one_instance_has_no_disruption_budget_and_needs_no_coordination() {
+        let registry = validated("storage: {s3: {bucket: packages}}");
+        assert_eq!(foundations(&registry).disruption_budget, None);
+        let pod = deployment(&registry).spec.unwrap().template.spec.unwrap();
+        assert!(!pod.containers[0].args.as_ref().unwrap().contains(&"--require-coordination".to_owned()));
+        assert_eq!(pod.topology_spread_constraints, None);
+    }
+
+    #[test]
+    fn a_spread_of_the_spec_takes_the_place_of_the_operators() {
+        let spec = "{instances: 2, storage: {s3: {bucket: packages}}, podTemplate: {topologySpreadConstraints: [{maxSkew: 2, \
+                    topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]}}";
+        let pod = deployment(&validated(spec)).spec.unwrap().template.spec.unwrap();
+        let keys: Vec<String> =
+            pod.topology_spread_constraints.unwrap().into_iter().map(|spread| spread.topology_key).collect();
+        assert_eq!(keys, ["zone"]);
+    }
+
     #[test]
     fn labels_of_the_operator_win_over_those_of_the_spec() {
         let built = deployment(&validated(FULL));
@@ -150,7 +216,7 @@ deletionPolicy: Delete
 
     #[test]
     fn a_kept_volume_has_no_owner_and_one_that_goes_has() {
-        let owners = |spec: &str| storage::claim(&validated(spec)).metadata.owner_references;
+        let owners = |spec: &str| foundations(&validated(spec)).claim.unwrap().metadata.owner_references;
         assert_eq!(owners("{}"), None);
         assert_eq!(owners("deletionPolicy: Delete").unwrap().len(), 1);
     }

@@ -1,5 +1,6 @@
 //! Step 5: the status. Made here alone, and written only when it differs.
 
+pub mod bucket;
 pub mod certificate;
 pub mod nodes;
 pub mod outcome;
@@ -24,7 +25,7 @@ use super::{
     certificates::addresses,
     dereference::Symptoms,
     error::{Error, StatusSnafu},
-    validate::Validated,
+    validate::{Storage, Validated},
 };
 use crate::{
     apply,
@@ -83,7 +84,7 @@ pub fn after_pass(object: &PackageRegistry, findings: &Findings<'_>, now: Timest
     }
     status.instances = findings.deployment.as_ref().ok().map(serving::instances);
     status.packages = Some(findings.packages.clone());
-    status.storage = Some(StorageStatus { kind: "local".into() });
+    status.storage = Some(StorageStatus { kind: registry.storage.kind().into() });
     status.last_handled_ca_rotation.clone_from(&findings.handled_rotation);
     status
 }
@@ -101,11 +102,7 @@ fn set_address(status: &mut PackageRegistryStatus, service: &Outcome<Service>, u
 
 fn parts(before: &PackageRegistryStatus, findings: &Findings<'_>) -> Parts {
     Parts {
-        storage: storage::verdict(
-            &findings.foundations.claim,
-            findings.registry.volume.objection.as_deref(),
-            findings.symptoms.claim_warning.as_deref(),
-        ),
+        storage: storage(before, findings),
         certificate: certificate::verdict(findings.certificates),
         serving: serving::verdict(
             &findings.foundations.service,
@@ -114,6 +111,21 @@ fn parts(before: &PackageRegistryStatus, findings: &Findings<'_>) -> Parts {
             &findings.symptoms.pods,
         ),
         nodes: findings.opinion.as_ref().map(|opinion| nodes::part(before, opinion)),
+    }
+}
+
+fn storage(before: &PackageRegistryStatus, findings: &Findings<'_>) -> Verdict {
+    match &findings.registry.storage {
+        Storage::Local(volume) => storage::verdict(
+            &findings.foundations.claim,
+            volume.objection.as_deref(),
+            findings.symptoms.claim_warning.as_deref(),
+        ),
+        Storage::S3(s3) => {
+            let was_ready = condition::is_true(&before.conditions, STORAGE_READY)
+                && findings.deployment.as_ref().is_ok_and(serving::is_available);
+            bucket::verdict(s3, findings.symptoms.bucket.as_ref(), was_ready)
+        }
     }
 }
 

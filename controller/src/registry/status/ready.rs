@@ -54,7 +54,7 @@ pub fn verdict(parts: &Parts, url: &str) -> (Verdict, Activity) {
 fn weight(word: &str) -> u8 {
     match activity(word) {
         Activity::Stalled => 0,
-        _ if word == reason::PROGRESSING_WITH_RETRY => 1,
+        Activity::Reconciling(reason::PROGRESSING_WITH_RETRY) => 1,
         _ if word == reason::DEPENDENCY_NOT_READY => 3,
         _ => 2,
     }
@@ -69,8 +69,10 @@ pub fn activity(word: &str) -> Activity {
         | reason::NOT_ALLOWED
         | reason::INVALID_SPEC
         | reason::CONFIG_PATH_UNSET
+        | reason::CLOCK_SKEW
+        | reason::S3_COORDINATION_UNSAFE
         | reason::SUSPENDED => Activity::Stalled,
-        reason::PROGRESSING_WITH_RETRY => Activity::Reconciling(reason::PROGRESSING_WITH_RETRY),
+        reason::PROGRESSING_WITH_RETRY | reason::UNREACHABLE => Activity::Reconciling(reason::PROGRESSING_WITH_RETRY),
         _ => Activity::Reconciling(reason::PROGRESSING),
     }
 }

@@ -1,4 +1,4 @@
-//! The `StorageReady` condition. Pure.
+//! The `StorageReady` condition of a claimed volume. Pure.
 
 use crds::reason;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -8,9 +8,14 @@ use crate::{condition::Verdict, registry::apply::Outcome};
 
 /// What the claim means. `objection`: what of the spec can't be done for it; `warning`: what its newest Event says.
 #[must_use]
-pub fn verdict(claim: &Outcome<PersistentVolumeClaim>, objection: Option<&str>, warning: Option<&str>) -> Verdict {
+pub fn verdict(
+    claim: &Outcome<Option<PersistentVolumeClaim>>,
+    objection: Option<&str>,
+    warning: Option<&str>,
+) -> Verdict {
     let claim = match claim {
-        Ok(claim) => claim,
+        Ok(Some(claim)) => claim,
+        Ok(None) => return Verdict::no(reason::PROGRESSING, "the PersistentVolumeClaim is not made yet"),
         Err(error) => return outcome::verdict(error),
     };
     let name = claim.metadata.name.as_deref().unwrap_or_default();
@@ -41,7 +46,7 @@ mod tests {
         let claim =
             serde_json::from_value(serde_json::json!({"metadata": {"name": "registry"}, "status": {"phase": phase}}))
                 .unwrap();
-        verdict(&Ok(claim), objection, warning)
+        verdict(&Ok(Some(claim)), objection, warning)
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn after(
     opinion: Option<Opinion>,
     deployment: &Outcome<Deployment>,
 ) -> PackageRegistryStatus {
-    let validated = validate(object, None, &settings()).unwrap();
+    let validated = validate(object, &Live::default(), &settings()).unwrap();
     let service: Service =
         serde_json::from_value(json!({"spec": {"clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7"]}})).unwrap();
     let plan =
@@ -48,7 +48,12 @@ fn after(
             .unwrap();
     let findings = Findings {
         registry: &validated,
-        foundations: &Foundations { claim: Ok(bound()), service: Ok(service), identity: Ok(()) },
+        foundations: &Foundations {
+            claim: Ok(Some(bound())),
+            service: Ok(service),
+            identity: Ok(()),
+            disruption_budget: Ok(()),
+        },
         certificates: &Certificates::Planned(Box::new(plan), Ok(())),
         deployment,
         symptoms: &Symptoms::default(),

@@ -34,7 +34,7 @@ impl Wanted {
                 "n" => {
                     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
                     if !digits {
-                        return Err(V2Error::PageInvalid);
+                        return Err(V2Error::PageInvalid("n must be a whole number"));
                     }
                     wanted.count = value.parse().unwrap_or(PAGE).min(PAGE);
                 }

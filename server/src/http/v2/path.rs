@@ -2,7 +2,9 @@
 
 use super::error::V2Error;
 use crate::digest::Digest;
-use crate::names::{Repository, Tag};
+use crate::images::{ImageError, Named};
+use crate::names::Repository;
+use crate::storage::SessionId;
 
 /// What a path stands for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -12,20 +14,31 @@ pub enum Target {
     /// `/v2/_catalog`.
     Catalog,
     /// `/v2/<name>/manifests/<reference>`.
-    Manifest(Repository, Reference),
+    Manifest(Repository, Named),
     /// `/v2/<name>/blobs/<digest>`.
     Blob(Repository, Digest),
+    /// `/v2/<name>/blobs/uploads/`.
+    Uploads(Repository),
+    /// `/v2/<name>/blobs/uploads/<session>`.
+    Upload(Repository, SessionId),
     /// `/v2/<name>/tags/list`.
     Tags(Repository),
+    /// `/v2/<name>/referrers/<digest>`.
+    Referrers(Repository, Digest),
 }
 
-/// How a manifest is named.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Reference {
-    /// By digest.
-    Digest(Digest),
-    /// By tag.
-    Tag(Tag),
+impl Target {
+    /// The methods that it takes, as `Allow` lists them.
+    #[must_use]
+    pub fn methods(&self) -> &'static str {
+        match self {
+            Self::Base | Self::Catalog | Self::Tags(_) | Self::Referrers(..) => "GET, HEAD",
+            Self::Manifest(..) => "GET, HEAD, PUT, DELETE",
+            Self::Blob(..) => "GET, HEAD, DELETE",
+            Self::Uploads(_) => "POST",
+            Self::Upload(..) => "GET, HEAD, PATCH, PUT, DELETE",
+        }
+    }
 }
 
 /// Reads a path.
@@ -44,20 +57,31 @@ pub fn parse(path: &str) -> Result<Target, V2Error> {
     if let Some(name) = rest.strip_suffix("/tags/list") {
         return Ok(Target::Tags(repository(name)?));
     }
+    if let Some(name) = rest.strip_suffix("/blobs/uploads/").or_else(|| rest.strip_suffix("/blobs/uploads")) {
+        return Ok(Target::Uploads(repository(name)?));
+    }
+    if let Some((name, id)) = rest.rsplit_once("/blobs/uploads/").filter(|(_, id)| !id.contains('/')) {
+        let repository = repository(name)?;
+        // What can't be a session's id is none that was handed out.
+        return Ok(Target::Upload(repository, id.parse().map_err(|_| ImageError::UploadUnknown)?));
+    }
     let mut parts = rest.rsplitn(3, '/');
     match (parts.next(), parts.next(), parts.next()) {
         (Some(reference), Some("manifests"), Some(name)) => {
             let repository = repository(name)?;
             let reference = uncoded(reference);
             if reference.contains(':') {
-                return Ok(Target::Manifest(repository, Reference::Digest(digest(&reference)?)));
+                return Ok(Target::Manifest(repository, Named::Digest(digest(&reference)?)));
             }
             // What can't be a tag can't have been published.
             let tag = reference.parse().map_err(|_| V2Error::ManifestUnknown(reference))?;
-            Ok(Target::Manifest(repository, Reference::Tag(tag)))
+            Ok(Target::Manifest(repository, Named::Tag(tag)))
         }
         (Some(reference), Some("blobs"), Some(name)) => {
             Ok(Target::Blob(repository(name)?, digest(&uncoded(reference))?))
+        }
+        (Some(subject), Some("referrers"), Some(name)) => {
+            Ok(Target::Referrers(repository(name)?, digest(&uncoded(subject))?))
         }
         _ => Err(V2Error::NoSuchPath),
     }
@@ -89,8 +113,24 @@ mod tests {
     fn names_may_look_like_parts_of_a_path() {
         let name = "a/manifests/blobs/tags/list";
         let found = parse(&format!("/v2/{name}/manifests/1.0")).unwrap();
-        assert_eq!(found, Target::Manifest(name.parse().unwrap(), Reference::Tag("1.0".parse().unwrap())));
+        assert_eq!(found, Target::Manifest(name.parse().unwrap(), Named::Tag("1.0".parse().unwrap())));
         assert_eq!(parse(&format!("/v2/{name}/tags/list")).unwrap(), Target::Tags(name.parse().unwrap()));
+    }
+
+    #[test]
+    fn sessions_are_found_behind_the_name() {
+        let id = SessionId::random();
+        let found = parse(&format!("/v2/a/blobs/uploads/{id}")).unwrap();
+        assert_eq!(found, Target::Upload("a".parse().unwrap(), id));
+        for path in ["/v2/a/blobs/uploads/", "/v2/a/blobs/uploads"] {
+            assert_eq!(parse(path).unwrap(), Target::Uploads("a".parse().unwrap()));
+        }
+        assert!(matches!(parse("/v2/a/blobs/uploads/x"), Err(V2Error::Image(ImageError::UploadUnknown))));
+        let name = "a/blobs/uploads";
+        let manifest = parse(&format!("/v2/{name}/manifests/1")).unwrap();
+        assert_eq!(manifest, Target::Manifest(name.parse().unwrap(), Named::Tag("1".parse().unwrap())));
+        let referrers = parse(&format!("/v2/a/referrers/{}", hex())).unwrap();
+        assert_eq!(referrers, Target::Referrers("a".parse().unwrap(), hex().parse().unwrap()));
     }
 
     #[test]

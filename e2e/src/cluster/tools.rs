@@ -1,0 +1,33 @@
+//! Programs that tests start by themselves, outside the cluster.
+
+use std::path::PathBuf;
+
+use super::{
+    error::Result,
+    go_build::{ensure_minio, ensure_versitygw},
+    prerequisites::ensure_go,
+    progress::Progress,
+};
+
+/// A program that is built when it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Tool {
+    /// What it is called.
+    pub name: &'static str,
+    ensure: fn(&Progress) -> Result<PathBuf>,
+}
+
+/// All of them.
+pub const TOOLS: [Tool; 2] =
+    [Tool { name: "minio", ensure: ensure_minio }, Tool { name: "versitygw", ensure: ensure_versitygw }];
+
+impl Tool {
+    /// Builds it unless the cache holds it, and says where it is.
+    ///
+    /// # Errors
+    /// A Go that is missing or too old, and what the build says.
+    pub fn ensure(&self) -> Result<PathBuf> {
+        ensure_go()?;
+        (self.ensure)(&Progress::start())
+    }
+}

@@ -1,0 +1,129 @@
+//! Whether a package may be published where one of its name and version is already. Pure.
+
+use api::PackageSource;
+
+use super::entry::Entry;
+use super::options::OnConflict;
+use super::publish::{AlreadyDeclaredSnafu, ConflictSnafu, PublishError};
+
+/// What becomes of what is there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Standing {
+    /// It is the same package: it stays, and so does who wants it.
+    Same,
+    /// The new one takes its place.
+    Replaced,
+}
+
+/// Two declarations never share a name and version: the first one has it. What was uploaded gives way to a declaration of the
+/// same content, never the other way round.
+///
+/// # Errors
+/// A package that may not be published, with what to do.
+pub(super) fn standing(there: &Entry, new: &Entry, on_conflict: OnConflict) -> Result<Standing, PublishError> {
+    let (name, version, same) = (&new.name, &new.version, there.digest == new.digest);
+    let declared = (there.source, new.source);
+    if declared == (PackageSource::Url, PackageSource::Url) && there.declaration.id != new.declaration.id {
+        let content = if same { "with the same content" } else { "with other content" };
+        return AlreadyDeclaredSnafu { name, version, by: &there.declaration.by, content }.fail();
+    }
+    if same {
+        let stays =
+            there.source == new.source && there.declaration == new.declaration || new.source == PackageSource::Upload;
+        return Ok(if stays { Standing::Same } else { Standing::Replaced });
+    }
+    let advice = match declared {
+        (PackageSource::Url, PackageSource::Upload) => {
+            format!("it is declared by {}: change or delete that declaration", there.declaration.by)
+        }
+        _ if on_conflict == OnConflict::Replace => return Ok(Standing::Replaced),
+        (PackageSource::Url, PackageSource::Url) => "delete the declaration and declare it again".to_owned(),
+        (PackageSource::Upload, _) => {
+            format!("remove it first (dcos-registry registry remove --package-name={name} --package-version={version})")
+        }
+    };
+    ConflictSnafu { name, version, digest: &there.digest, advice }.fail()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::Declared;
+    use super::*;
+
+    fn entry(source: PackageSource, id: &str, digest: &str) -> Entry {
+        Entry {
+            format: 1,
+            name: "redis".into(),
+            version: "1".into(),
+            release_version: 1,
+            packaging_version: "4.0".into(),
+            added_at: String::new(),
+            order: 1,
+            size: 0,
+            digest: digest.into(),
+            source,
+            declaration: Declared { id: id.into(), source: digest.into(), by: "apps/it".into() },
+            metadata: String::new(),
+            manifest: None,
+            index: None,
+            signatures: vec![],
+            files: vec![],
+            images: vec![],
+        }
+    }
+
+    fn url(id: &str, digest: &str) -> Entry {
+        entry(PackageSource::Url, id, digest)
+    }
+
+    fn upload(digest: &str) -> Entry {
+        entry(PackageSource::Upload, &format!("upload-{digest}"), digest)
+    }
+
+    fn refused(there: &Entry, new: &Entry, on_conflict: OnConflict) -> String {
+        standing(there, new, on_conflict).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn another_declaration_is_refused_whatever_it_brings() {
+        for on_conflict in [OnConflict::Reject, OnConflict::Replace] {
+            for digest in ["x", "y"] {
+                let message = refused(&url("a", "x"), &url("b", digest), on_conflict);
+                assert!(message.contains("is declared by apps/it already"), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_content_again_changes_nothing() {
+        assert_eq!(standing(&upload("x"), &upload("x"), OnConflict::Reject).unwrap(), Standing::Same);
+        assert_eq!(standing(&url("a", "x"), &url("a", "x"), OnConflict::Reject).unwrap(), Standing::Same);
+        assert_eq!(standing(&url("a", "x"), &upload("x"), OnConflict::Reject).unwrap(), Standing::Same);
+    }
+
+    #[test]
+    fn a_declaration_takes_over_what_was_uploaded_with_the_same_content() {
+        assert_eq!(standing(&upload("x"), &url("a", "x"), OnConflict::Reject).unwrap(), Standing::Replaced);
+    }
+
+    #[test]
+    fn other_content_is_refused_with_what_to_do() {
+        for (there, new, words) in [
+            (upload("x"), upload("y"), "registry remove --package-name=redis --package-version=1"),
+            (upload("x"), url("a", "y"), "registry remove --package-name=redis --package-version=1"),
+            (url("a", "x"), url("a", "y"), "delete the declaration"),
+            (url("a", "x"), upload("y"), "declared by apps/it"),
+        ] {
+            let message = refused(&there, &new, OnConflict::Reject);
+            assert!(message.contains(words) && message.contains("another version"), "{message}");
+        }
+    }
+
+    #[test]
+    fn other_content_takes_the_place_where_that_is_allowed_but_never_that_of_a_declaration() {
+        for (there, new) in [(upload("x"), upload("y")), (upload("x"), url("a", "y")), (url("a", "x"), url("a", "y"))] {
+            assert_eq!(standing(&there, &new, OnConflict::Replace).unwrap(), Standing::Replaced);
+        }
+        assert!(refused(&url("a", "x"), &upload("y"), OnConflict::Replace).contains("declared by apps/it"));
+    }
+}

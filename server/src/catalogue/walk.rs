@@ -1,0 +1,373 @@
+//! A walk through the store: keeps what is needed, makes right what is wrong, removes the rest as far as it reaches.
+//!
+//! The order is that of what leads to what: tags and links before the bytes. A link that somebody wrote or renewed since it
+//! was listed stays, and so do its bytes.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::Catalogue;
+use super::entry::{BlobLink, LINK_LIMIT, Link, Pushed};
+use super::judge::{Found, References, Verdict, references, unread, verdict};
+use super::links::Held;
+use super::needs::Needs;
+use super::reach::Reach;
+use super::snapshot::READS;
+use crate::digest::Digest;
+use crate::names::Repository;
+use crate::storage::keys::{self, Key, Place};
+use crate::storage::{Condition, Item, Listing, PAGE, StorageError, Version};
+
+/// Most bytes of a manifest that is read for what it refers to.
+const MANIFEST_LIMIT: u64 = 4 << 20;
+
+/// How links of packages are compared with what they must hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Compare {
+    /// By their content; at the start.
+    Content,
+    /// By their size, which the listing brings.
+    Size,
+}
+
+/// What a walk removed, or would have.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Removed {
+    /// Blobs.
+    pub blobs: u64,
+    /// Bytes of those.
+    pub bytes: u64,
+    /// Links, tags and claims of numbers.
+    pub small: u64,
+}
+
+/// One walk.
+pub(super) struct Walk<'a> {
+    catalogue: &'a Catalogue,
+    needs: &'a Needs,
+    reach: Reach,
+    compare: Compare,
+    /// What packages need and was found right.
+    pub(super) seen: HashSet<Place>,
+    /// Blobs that links lead to which aren't the packages'.
+    linked: HashSet<Digest>,
+    /// What was removed.
+    pub(super) removed: Removed,
+}
+
+/// How far a listing is.
+enum Cursor {
+    Start,
+    Behind(String),
+    End,
+}
+
+/// Something that a listing found.
+struct Listed {
+    place: Place,
+    size: u64,
+    state: Version,
+    age: Option<Duration>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(catalogue: &'a Catalogue, needs: &'a Needs, reach: Reach, compare: Compare) -> Self {
+        let (seen, linked) = (HashSet::new(), HashSet::new());
+        Self { catalogue, needs, reach, compare, seen, linked, removed: Removed::default() }
+    }
+
+    /// Walks through repositories: all, or those under a prefix.
+    pub(super) async fn repositories(&mut self, prefix: &str) -> Result<(), StorageError> {
+        let mut current: Option<(Repository, Vec<Listed>)> = None;
+        let mut cursor = Cursor::Start;
+        while let Some(page) = self.page(prefix, &mut cursor).await? {
+            for listed in page {
+                let Some(repository) = repository(&listed.place) else { continue };
+                match &mut current {
+                    Some((name, all)) if name == repository => all.push(listed),
+                    _ => {
+                        let next = (repository.clone(), vec![listed]);
+                        if let Some((_, all)) = current.replace(next) {
+                            self.repository(all).await?;
+                        }
+                    }
+                }
+            }
+        }
+        match current {
+            Some((_, all)) => self.repository(all).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Walks through claims of numbers.
+    pub(super) async fn claims(&mut self, prefix: &str) -> Result<(), StorageError> {
+        let mut cursor = Cursor::Start;
+        while let Some(page) = self.page(prefix, &mut cursor).await? {
+            for listed in page {
+                if matches!(listed.place, Place::Release(..)) && !self.needs.has(&listed.place) {
+                    self.remove(&listed.place, &listed.state, listed.age).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks through the bytes. To be called behind [`Walk::repositories`].
+    pub(super) async fn blobs(&mut self) -> Result<(), StorageError> {
+        let mut cursor = Cursor::Start;
+        while let Some(page) = self.page(keys::BLOBS, &mut cursor).await? {
+            let mut left_over = Vec::new();
+            for Listed { place, state, age, .. } in page {
+                let Place::Blob(digest) = &place else { continue };
+                if self.needs.has(&place) {
+                    self.seen.insert(place);
+                } else if !self.linked.contains(digest) && self.reach.covers(&place, age) {
+                    left_over.push((digest.clone(), state));
+                }
+            }
+            let this = &*self;
+            let mut removals = stream::iter(left_over)
+                .map(|(digest, state)| async move { this.blob(&digest, &state).await })
+                .buffer_unordered(READS);
+            let mut removed = this.removed;
+            while let Some(size) = removals.try_next().await? {
+                removed.blobs += u64::from(size.is_some());
+                removed.bytes += size.unwrap_or_default();
+            }
+            drop(removals);
+            self.removed = removed;
+        }
+        Ok(())
+    }
+
+    /// Makes the links and tags of packages that are missing. While there is no room for one, the package is there without
+    /// it, and a later walk makes it.
+    pub(super) async fn complete(&mut self) -> Result<(), StorageError> {
+        for (place, held) in self.needs.missing(&self.seen) {
+            let key = place.key();
+            match self.catalogue.settle(&key, held).await {
+                Err(error @ StorageError::StorageFull { .. }) => {
+                    tracing::error!(%key, %error, "a link or tag is missing for now");
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The places on the next page; nothing behind the last one.
+    async fn page(&self, prefix: &str, cursor: &mut Cursor) -> Result<Option<Vec<Listed>>, StorageError> {
+        let after = match cursor {
+            Cursor::Start => None,
+            Cursor::Behind(last) => Some(last.as_str()),
+            Cursor::End => return Ok(None),
+        };
+        let page = self.catalogue.storage().list(Listing { prefix, folders: false, after, limit: PAGE }).await?;
+        *cursor = match page.items.last() {
+            Some(last) if page.more => Cursor::Behind(last.name().to_owned()),
+            _ => Cursor::End,
+        };
+        let listed = |item| match item {
+            // What isn't of the tree is nobody's to judge.
+            Item::Object { key, size, version, age } => {
+                Place::of(&key).map(|place| Listed { place, size, state: version, age })
+            }
+            Item::Folder(_) => None,
+        };
+        Ok(Some(page.items.into_iter().filter_map(listed).collect()))
+    }
+
+    async fn repository(&mut self, listed: Vec<Listed>) -> Result<(), StorageError> {
+        let this = &*self;
+        let mut found: Vec<Found> = stream::iter(listed)
+            .map(|listed| this.look(listed))
+            .buffered(READS)
+            .try_filter_map(|found| std::future::ready(Ok(found)))
+            .try_collect()
+            .await?;
+        self.adopt(&mut found).await?;
+        let references = References::of(&found, self.needs);
+        // Tags first: they lead to links.
+        found.sort_by_key(|found| !matches!(found.place, Place::Tag(..)));
+        for found in &found {
+            self.treat(found, verdict(found, self.needs, &references)).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads what the listing doesn't tell; nothing if it is gone.
+    async fn look(&self, listed: Listed) -> Result<Option<Found>, StorageError> {
+        let Listed { place, size, mut state, mut age } = listed;
+        let wanted = self.needs.held(&place);
+        let told = match (&place, wanted) {
+            (Place::Tag(..), _) => None,
+            (_, Some(wanted)) if self.compare == Compare::Content || !is_size_of(wanted, size) => None,
+            (_, Some(wanted)) => Some(wanted.clone()),
+            (Place::BlobLink(..), None) => by_size(size),
+            (_, None) => None,
+        };
+        let held = match told {
+            Some(held) => Some(held),
+            None => match self.catalogue.storage().get(&place.key(), LINK_LIMIT).await {
+                Ok((bytes, version)) => {
+                    if version != state {
+                        // Touched since it was listed.
+                        (state, age) = (version, None);
+                    }
+                    read(&place, &bytes)
+                }
+                Err(StorageError::NotFound { .. }) => return Ok(None),
+                Err(StorageError::TooLarge { .. }) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        if held.is_none() {
+            tracing::error!(key = %place.key(), "a link or tag is damaged");
+        }
+        Ok(Some(Found { place, state, age, held }))
+    }
+
+    /// Takes manifests that pushed ones refer to for pushed ones, now that no package needs them, so that what they refer to
+    /// stays.
+    async fn adopt(&self, found: &mut [Found]) -> Result<(), StorageError> {
+        loop {
+            let mut adopted = false;
+            for index in unread(found, self.needs) {
+                let Some(found) = found.get_mut(index) else { continue };
+                let (Some(digest), Some(Held::Manifest(link))) = (found.digest(), &found.held) else { continue };
+                let references = match self.catalogue.storage().get(&keys::blob(digest), MANIFEST_LIMIT).await {
+                    Ok((manifest, _)) => references(&manifest),
+                    Err(error) if error.is_not_found() => Vec::new(),
+                    Err(error) => return Err(error),
+                };
+                let held = Held::Manifest(Link { pushed: Some(Pushed { references, subject: None }), ..link.clone() });
+                if !self.reach.dry_run {
+                    found.state = self.write(&found.place.key(), &held, &found.state).await?;
+                }
+                found.held = Some(held);
+                adopted = true;
+            }
+            if !adopted {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes a link that is still as it was. Who changed it meanwhile knows better.
+    async fn write(&self, key: &Key, held: &Held, state: &Version) -> Result<Version, StorageError> {
+        let bytes = held.bytes().map_err(|error| StorageError::from_io(key.as_str(), error.into()))?;
+        match self.catalogue.storage().put(key, bytes, Condition::Unchanged(state.clone())).await {
+            Err(StorageError::ConditionFailed { .. } | StorageError::NotFound { .. }) => Ok(state.clone()),
+            other => other,
+        }
+    }
+
+    async fn treat(&mut self, found: &Found, verdict: Verdict) -> Result<(), StorageError> {
+        match verdict {
+            Verdict::Keep => self.kept(found),
+            // A missing or damaged link or tag is written when everything was seen; a tag that leads elsewhere at once.
+            Verdict::Settle => self.point(found).await?,
+            Verdict::Remove => {
+                if !self.remove(&found.place, &found.state, found.age).await? {
+                    self.kept(found);
+                }
+            }
+            Verdict::Expire => {
+                let old = self.reach.is_old(found.age);
+                if !old || !self.remove_now(&found.place, &found.state).await? {
+                    self.kept(found);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn kept(&mut self, found: &Found) {
+        if self.needs.has(&found.place) {
+            self.seen.insert(found.place.clone());
+        } else {
+            self.linked.extend(found.digest().cloned());
+        }
+    }
+
+    async fn point(&mut self, found: &Found) -> Result<(), StorageError> {
+        let Some(wanted @ Held::Tag(_)) = self.needs.held(&found.place) else { return Ok(()) };
+        let key = found.place.key();
+        match self.catalogue.settle(&key, wanted).await {
+            // A tag that can't be moved must not stay where it is; removing it needs no room.
+            Err(StorageError::StorageFull { .. }) => return self.catalogue.storage().delete(&key).await,
+            other => other?,
+        }
+        self.seen.insert(found.place.clone());
+        Ok(())
+    }
+
+    /// Removes something small as far as the walk reaches; false if it stays.
+    async fn remove(&mut self, place: &Place, state: &Version, age: Option<Duration>) -> Result<bool, StorageError> {
+        if !self.reach.covers(place, age) {
+            return Ok(false);
+        }
+        self.remove_now(place, state).await
+    }
+
+    async fn remove_now(&mut self, place: &Place, state: &Version) -> Result<bool, StorageError> {
+        let removed = self.reach.dry_run || self.catalogue.storage().delete_unchanged(&place.key(), state).await?;
+        self.removed.small += u64::from(removed);
+        Ok(removed)
+    }
+
+    /// Removes a blob, unless something is pinned or changed; its size if it is gone.
+    async fn blob(&self, digest: &Digest, state: &Version) -> Result<Option<u64>, StorageError> {
+        let (storage, key) = (self.catalogue.storage(), keys::blob(digest));
+        let size = match storage.size(&key).await {
+            Ok(size) => size,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let remove =
+            async { Ok::<_, StorageError>(self.reach.dry_run || storage.delete_unchanged(&key, state).await?) };
+        let removed = if storage.is_shared() {
+            // Age and state protect what somebody counts on.
+            remove.await?
+        } else {
+            self.catalogue.pins().unless_pinned(digest, remove).await?
+        };
+        if removed {
+            tracing::debug!(%digest, size, dry_run = self.reach.dry_run, "a blob that nobody needs is removed");
+        }
+        Ok(removed.then_some(size))
+    }
+}
+
+fn repository(place: &Place) -> Option<&Repository> {
+    match place {
+        Place::ManifestLink(repository, _) | Place::BlobLink(repository, _) | Place::Tag(repository, _) => {
+            Some(repository)
+        }
+        // A referrer's entry goes with its manifest.
+        Place::Blob(_) | Place::Entry(_) | Place::Release(..) | Place::Referrer(..) => None,
+    }
+}
+
+/// What the link or tag at a place says; nothing where it is damaged.
+fn read(place: &Place, bytes: &[u8]) -> Option<Held> {
+    let read = match place {
+        Place::ManifestLink(..) => serde_json::from_slice(bytes).map(Held::Manifest),
+        Place::BlobLink(..) => serde_json::from_slice(bytes).map(Held::Blob),
+        Place::Tag(..) => serde_json::from_slice(bytes).map(Held::Tag),
+        Place::Blob(_) | Place::Entry(_) | Place::Release(..) | Place::Referrer(..) => return None,
+    };
+    read.ok()
+}
+
+fn is_size_of(held: &Held, size: u64) -> bool {
+    held.bytes().is_ok_and(|bytes| bytes.len() as u64 == size)
+}
+
+/// A blob's link, told by its size.
+fn by_size(size: u64) -> Option<Held> {
+    [false, true].map(|pushed| Held::Blob(BlobLink { pushed })).into_iter().find(|held| is_size_of(held, size))
+}

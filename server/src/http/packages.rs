@@ -1,0 +1,256 @@
+//! `/api/v1/packages`.
+
+use std::collections::{HashMap, HashSet};
+
+use api::{PackageInfo, PackageList, PackageSource, Progress};
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method, StatusCode};
+use serde::Deserialize;
+
+use super::Server;
+use super::answer::{Label, api_error, head, object, outside, store_failed, wanted};
+use crate::audit::Change;
+use crate::catalogue::describe;
+use crate::catalogue::entry::{Entry, code_of};
+use crate::digest::Digest;
+use crate::storage::{StorageError, keys};
+use crate::uploads::removal::{self, Removals};
+use crate::uploads::{Status, export};
+
+/// `GET /api/v1/packages`.
+pub async fn list(State(server): State<Server>) -> Response {
+    match listed(&server).await {
+        Ok(packages) => Json(PackageList { packages }).into_response(),
+        Err(error) => store_failed(&error),
+    }
+}
+
+async fn listed(server: &Server) -> Result<Vec<PackageInfo>, StorageError> {
+    let removals = Removals::read(&server.catalogue).await?;
+    let entries = server.catalogue.packages().await?;
+    let there: HashSet<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.version.as_str())).collect();
+    let mut on_the_way: HashMap<(String, String), Status> = HashMap::new();
+    for status in server.uploads.statuses().await? {
+        let coordinate = (status.name.clone(), status.version.clone());
+        let other = on_the_way.get(&coordinate);
+        let shown = is_shown(&status) && !there.contains(&(coordinate.0.as_str(), coordinate.1.as_str()));
+        if shown && other.is_none_or(|other| weight(other) < weight(&status)) {
+            on_the_way.insert(coordinate, status);
+        }
+    }
+    let marked = |entry| PackageInfo { removal_requested: removals.has(entry), ..describe::info(entry) };
+    let mut packages: Vec<_> = entries.iter().map(marked).chain(on_the_way.values().map(upload_info)).collect();
+    packages.sort_by(|a, b| {
+        let newest_first = b.release_version.cmp(&a.release_version);
+        a.name.cmp(&b.name).then(newest_first).then_with(|| a.version.cmp(&b.version))
+    });
+    Ok(packages)
+}
+
+/// `GET /api/v1/packages/{name}/{version}`.
+pub async fn describe(State(server): State<Server>, Path((name, version)): Path<(String, String)>) -> Response {
+    let found = async {
+        if let Some(entry) = standing(&server, &name, &version).await? {
+            let removal_requested = removal::is_marked(&server.catalogue, &entry).await?;
+            return Ok(Some(PackageInfo { removal_requested, ..describe::info(&entry) }));
+        }
+        Ok::<_, StorageError>(upload_of(&server, &name, &version).await?.as_ref().map(upload_info))
+    };
+    match found.await {
+        Ok(Some(info)) => Json(info).into_response(),
+        Ok(None) => no_such_package(&name, &version),
+        Err(error) => store_failed(&error),
+    }
+}
+
+/// Who asks for a removal.
+#[derive(Debug, Default, Deserialize)]
+pub struct Removal {
+    /// `controller`: the operator, which has dealt with its `Package` object.
+    by: Option<String>,
+}
+
+/// `DELETE /api/v1/packages/{name}/{version}`.
+pub async fn remove(
+    State(server): State<Server>,
+    Path((name, version)): Path<(String, String)>,
+    Query(Removal { by }): Query<Removal>,
+) -> Response {
+    let by_controller = match by.as_deref() {
+        None => false,
+        Some("controller") => true,
+        Some(other) => {
+            let message = format!("by is {:?}, must be \"controller\" or absent", shortened(other));
+            return api_error(StatusCode::BAD_REQUEST, "Invalid", &message);
+        }
+    };
+    match standing(&server, &name, &version).await {
+        Ok(Some(entry)) if entry.source == PackageSource::Url => {
+            let (by, id) = (&entry.declaration.by, &entry.declaration.id);
+            let message = format!("{name} {version} is declared by {by} ({id}): delete that declaration instead");
+            api_error(StatusCode::CONFLICT, "Conflict", &message)
+        }
+        Ok(Some(entry)) if server.settings.operator_managed && !by_controller => {
+            match removal::set(&server.catalogue, &entry).await {
+                Ok(()) => {
+                    let info = PackageInfo { removal_requested: true, ..describe::info(&entry) };
+                    (StatusCode::ACCEPTED, Json(info)).into_response()
+                }
+                Err(error) => store_failed(&error),
+            }
+        }
+        Ok(Some(entry)) => withdraw(&server, &entry).await,
+        Ok(None) => give_up(&server, &name, &version).await,
+        Err(error) => store_failed(&error),
+    }
+}
+
+async fn withdraw(server: &Server, entry: &Entry) -> Response {
+    let mut withdrawn = Vec::new();
+    let key = entry.code().ok().map(|code| keys::entry(&code));
+    let done = server.catalogue.withdraw(&entry.declaration.id, key.as_ref(), &mut withdrawn).await;
+    for entry in withdrawn {
+        server.audit.change(&Change {
+            action: "remove",
+            who: &entry.declaration.by,
+            package: &entry.name,
+            version: &entry.version,
+            digest: &entry.digest,
+            declaration: &entry.declaration.id,
+        });
+    }
+    if let Err(error) = done {
+        return store_failed(&error);
+    }
+    if let Err(error) = removal::clear(&server.catalogue, entry).await {
+        tracing::warn!(%error, "the mark of a removal that was done stays; it marks no later package");
+    }
+    let info = PackageInfo { status: api::State::Removing, ..describe::info(entry) };
+    (StatusCode::ACCEPTED, Json(info)).into_response()
+}
+
+/// Removes what is only on its way.
+async fn give_up(server: &Server, name: &str, version: &str) -> Response {
+    let status = match upload_of(server, name, version).await {
+        Ok(Some(status)) => status,
+        Ok(None) => return no_such_package(name, version),
+        Err(error) => return store_failed(&error),
+    };
+    match server.uploads.abandon(&status.id()).await {
+        Ok(()) => {
+            let info = PackageInfo { status: api::State::Removing, ..upload_info(&status) };
+            (StatusCode::ACCEPTED, Json(info)).into_response()
+        }
+        Err(error) => super::uploads::refused(&error),
+    }
+}
+
+/// `GET /api/v1/packages/{name}/{version}/content`.
+pub async fn content(State(server): State<Server>, Path((name, version)): Path<(String, String)>) -> Response {
+    match standing(&server, &name, &version).await {
+        Ok(Some(entry)) => Json(export::content_of(&entry)).into_response(),
+        Ok(None) => no_such_package(&name, &version),
+        Err(error) => store_failed(&error),
+    }
+}
+
+/// `GET /api/v1/packages/{name}/{version}/blobs/{digest}`.
+pub async fn blob(
+    State(server): State<Server>,
+    method: Method,
+    Path((name, version, digest)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let none = || {
+        let digest = shortened(&digest);
+        api_error(StatusCode::NOT_FOUND, "NotFound", &format!("{name} {version} has no file or blob {digest:?}"))
+    };
+    let entry = match standing(&server, &name, &version).await {
+        Ok(Some(entry)) => entry,
+        Ok(None) => return no_such_package(&name, &version),
+        Err(error) => return store_failed(&error),
+    };
+    let Ok(parsed) = digest.parse::<Digest>() else { return none() };
+    if !export::has(&entry, &digest) {
+        return none();
+    }
+    let label = Label { media_type: "application/octet-stream", tag: &digest };
+    if let Some(unmodified) = label.unmodified(&headers) {
+        return unmodified;
+    }
+    let (storage, key) = (server.catalogue.storage(), keys::blob(&parsed));
+    let answered = async {
+        if method == Method::HEAD {
+            return Ok(head(storage.size(&key).await?, &label));
+        }
+        object(storage.read(&key, wanted(&method, &headers, &label)).await?, &label).await
+    };
+    match answered.await {
+        Ok(response) => response,
+        Err(StorageError::RangeOutside { size, .. }) => {
+            let message = format!("the blob has {size} bytes");
+            outside(api_error(StatusCode::RANGE_NOT_SATISFIABLE, "Invalid", &message), size)
+        }
+        Err(StorageError::NotFound { .. }) => none(),
+        Err(error) => store_failed(&error),
+    }
+}
+
+async fn standing(server: &Server, name: &str, version: &str) -> Result<Option<Entry>, StorageError> {
+    match code_of(name, version) {
+        Ok(code) => server.catalogue.of_coordinate(&code).await,
+        Err(_) => Ok(None),
+    }
+}
+
+/// The upload of a name and version that says most of where the package is.
+async fn upload_of(server: &Server, name: &str, version: &str) -> Result<Option<Status>, StorageError> {
+    let all = server.uploads.statuses().await?;
+    let of_it = all.into_iter().filter(|status| status.name == name && status.version == version && is_shown(status));
+    Ok(of_it.max_by_key(weight))
+}
+
+/// An upload that was published and removed since is history.
+fn is_shown(status: &Status) -> bool {
+    status.state != api::State::Added
+}
+
+/// What is on its way says more than what waits, and that more than what failed; then the latest.
+fn weight(status: &Status) -> (u8, Option<u64>) {
+    let rank = match status.state {
+        api::State::Validating | api::State::Storing => 2,
+        api::State::Pending => 1,
+        _ => 0,
+    };
+    (rank, status.accepted)
+}
+
+fn upload_info(status: &Status) -> PackageInfo {
+    PackageInfo {
+        name: status.name.clone(),
+        version: status.version.clone(),
+        status: status.state,
+        message: status.message.clone(),
+        release_version: None,
+        packaging_version: None,
+        added_at: None,
+        size: Some(status.size),
+        digest: Some(status.digest.clone()),
+        source: Some(PackageSource::Upload),
+        removal_requested: false,
+        progress: status.is_in_work().then_some(Progress { bytes_done: status.size, bytes_total: Some(status.size) }),
+        managed_by: None,
+        images: Vec::new(),
+    }
+}
+
+fn no_such_package(name: &str, version: &str) -> Response {
+    let message = format!("Version [{version}] of package [{name}] not found");
+    api_error(StatusCode::NOT_FOUND, "NotFound", &message)
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(140).collect()
+}

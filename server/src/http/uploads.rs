@@ -1,0 +1,161 @@
+//! `/api/v1/uploads`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::PackageContent;
+use api::upload::UPLOAD_OFFSET;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::Server;
+use super::answer::{api_error, error_with, insert, store_failed};
+use crate::auth::Identity;
+use crate::storage::StorageError;
+use crate::uploads::{Announced, CONTENT_LIMIT, UploadError, UploadId};
+
+const OFFSET: HeaderName = HeaderName::from_static(UPLOAD_OFFSET);
+/// How long a content may take to arrive.
+const BODY_TIME: Duration = Duration::from_mins(5);
+/// Contents that are read at the same time: each takes some multiple of its size in memory.
+const READERS: usize = 4;
+
+/// Turns for reading contents.
+#[derive(Clone, Debug)]
+pub struct Readers(Arc<Semaphore>);
+
+impl Default for Readers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(READERS)))
+    }
+}
+
+/// `POST /api/v1/uploads`.
+pub async fn announce(State(server): State<Server>, body: Body) -> Response {
+    let Ok(_turn) = server.readers.0.acquire().await else {
+        return api_error(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", "the server is stopping");
+    };
+    let limit = usize::try_from(CONTENT_LIMIT).unwrap_or(usize::MAX);
+    let body = match tokio::time::timeout(BODY_TIME, to_bytes(body, limit)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => {
+            let message = format!("the content did not arrive whole, or has more than {limit} bytes: {error}");
+            return api_error(StatusCode::BAD_REQUEST, "Invalid", &message);
+        }
+        Err(_) => return api_error(StatusCode::REQUEST_TIMEOUT, "Invalid", "the content did not arrive in time"),
+    };
+    let content: PackageContent = match serde_json::from_slice(&body) {
+        Ok(content) => content,
+        Err(error) => {
+            return api_error(StatusCode::BAD_REQUEST, "Invalid", &format!("the content can't be read: {error}"));
+        }
+    };
+    drop(body);
+    match server.uploads.announce(content).await {
+        Ok(Announced { upload, is_new }) => {
+            let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+            let location = format!("/api/v1/uploads/{}", upload.id);
+            let mut response = (status, Json(upload)).into_response();
+            insert(response.headers_mut(), LOCATION, &location);
+            response
+        }
+        Err(error) => refused(&error),
+    }
+}
+
+/// `GET /api/v1/uploads/{id}`.
+pub async fn view(State(server): State<Server>, Path(id): Path<String>) -> Response {
+    let Ok(id) = id.parse::<UploadId>() else { return refused(&UploadError::NoSuchUpload) };
+    match server.uploads.view(&id).await {
+        Ok(upload) => Json(upload).into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+/// `DELETE /api/v1/uploads/{id}`.
+pub async fn abandon(State(server): State<Server>, Path(id): Path<String>) -> Response {
+    let Ok(id) = id.parse::<UploadId>() else { return refused(&UploadError::NoSuchUpload) };
+    match server.uploads.abandon(&id).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+/// `POST /api/v1/uploads/{id}/complete`.
+pub async fn complete(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    identity: Option<Extension<Identity>>,
+) -> Response {
+    let Ok(id) = id.parse::<UploadId>() else { return refused(&UploadError::NoSuchUpload) };
+    let by = identity.as_ref().map_or("anonymous", |Extension(identity)| identity.name());
+    match server.uploads.complete(&id, by).await {
+        Ok(upload) => (StatusCode::ACCEPTED, Json(upload)).into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+/// `HEAD /api/v1/uploads/{id}/blobs/{digest}`.
+pub async fn offset(State(server): State<Server>, Path((id, digest)): Path<(String, String)>) -> Response {
+    let Ok(id) = id.parse::<UploadId>() else { return refused(&UploadError::NoSuchUpload) };
+    match server.uploads.offset(&id, &digest).await {
+        Ok(offset) => at(StatusCode::NO_CONTENT.into_response(), offset),
+        Err(error) => refused(&error),
+    }
+}
+
+/// `PATCH /api/v1/uploads/{id}/blobs/{digest}`.
+pub async fn append(
+    State(server): State<Server>,
+    Path((id, digest)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let Ok(id) = id.parse::<UploadId>() else { return refused(&UploadError::NoSuchUpload) };
+    let digits = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let offset = headers.get(OFFSET).and_then(|value| value.to_str().ok()).filter(digits);
+    let Some(offset) = offset.and_then(|text| text.parse().ok()) else {
+        let message = format!("the header {UPLOAD_OFFSET} must say at which byte the body begins");
+        return api_error(StatusCode::BAD_REQUEST, "Invalid", &message);
+    };
+    match server.uploads.append(&id, &digest, offset, body.into_data_stream()).await {
+        Ok(offset) => at(StatusCode::NO_CONTENT.into_response(), offset),
+        Err(error) => refused(&error),
+    }
+}
+
+fn at(mut response: Response, offset: u64) -> Response {
+    response.headers_mut().insert(OFFSET, HeaderValue::from(offset));
+    response
+}
+
+/// What went wrong, in the API's form.
+pub(super) fn refused(error: &UploadError) -> Response {
+    let message = error.to_string();
+    match error {
+        UploadError::Content { .. } | UploadError::WrongSize { .. } | UploadError::TooLong { .. } => {
+            api_error(StatusCode::BAD_REQUEST, "Invalid", &message)
+        }
+        UploadError::NoSuchUpload | UploadError::NoSuchBlob { .. } => {
+            api_error(StatusCode::NOT_FOUND, "NotFound", &message)
+        }
+        UploadError::WrongOffset { offset } => at(api_error(StatusCode::CONFLICT, "WrongOffset", &message), *offset),
+        UploadError::WrongDigest { expected, found } => {
+            let data = json!({"expected": expected.to_string(), "found": found.to_string()});
+            error_with(StatusCode::BAD_REQUEST, "DigestMismatch", &message, data)
+        }
+        UploadError::Broken { offset, .. } => at(api_error(StatusCode::REQUEST_TIMEOUT, "Broken", &message), *offset),
+        UploadError::Incomplete { upload } => error_with(StatusCode::CONFLICT, "Incomplete", &message, json!(upload)),
+        UploadError::InWork | UploadError::Conflict { .. } => api_error(StatusCode::CONFLICT, "Conflict", &message),
+        UploadError::Store { source: StorageError::StorageFull { .. } } => {
+            api_error(StatusCode::INSUFFICIENT_STORAGE, "StorageFull", &message)
+        }
+        UploadError::Store { source } => store_failed(source),
+    }
+}

@@ -1,0 +1,77 @@
+//! What an upload has to do with the catalogue.
+
+use api::PackageSource;
+use bundle::model::Bundle;
+use tokio_util::sync::CancellationToken;
+
+use super::UploadId;
+use super::error::{ConflictSnafu, UploadError};
+use super::record::Record;
+use super::status::Status;
+use crate::catalogue::entry::{Declared, Entry, code_of};
+use crate::catalogue::{Catalogue, Intent, Number, PublishError};
+use crate::storage::StorageError;
+
+/// Begins the id under which the catalogue knows an upload.
+const PREFIX: &str = "upload-";
+
+/// The id under which the catalogue knows an upload.
+#[must_use]
+pub(super) fn declared_as(id: &UploadId) -> String {
+    format!("{PREFIX}{id}")
+}
+
+/// The release version of the package if it is in the catalogue with the same content already.
+///
+/// # Errors
+/// Other content under the name and version, where that can't be replaced; a store that fails.
+pub(super) async fn judge(catalogue: &Catalogue, record: &Record) -> Result<Option<u64>, UploadError> {
+    let Some(entry) = standing(catalogue, &record.coordinate.name, &record.coordinate.version).await? else {
+        return Ok(None);
+    };
+    if entry.digest == record.digest {
+        return Ok(Some(entry.release_version));
+    }
+    ConflictSnafu { message: conflict(&entry) }.fail()
+}
+
+/// The package of a name and version, if there is one.
+pub(super) async fn standing(catalogue: &Catalogue, name: &str, version: &str) -> Result<Option<Entry>, StorageError> {
+    match code_of(name, version) {
+        Ok(code) => catalogue.of_coordinate(&code).await,
+        Err(_) => Ok(None),
+    }
+}
+
+/// Why other content can't be put in the place of what is there, and what to do.
+#[must_use]
+pub(super) fn conflict(there: &Entry) -> String {
+    let Entry { name, version, digest, .. } = there;
+    match there.source {
+        PackageSource::Upload => format!(
+            "{name} {version} is in the catalogue with other content ({digest}): remove it first (dcos-registry registry remove --package-name={name} --package-version={version}), or give this one another version"
+        ),
+        PackageSource::Url => format!(
+            "{name} {version} is in the catalogue with other content ({digest}), declared by {} ({}): delete or change that declaration first, or give this package another version",
+            there.declaration.by, there.declaration.id
+        ),
+    }
+}
+
+/// Publishes a checked package under the time at which it was accepted.
+///
+/// # Errors
+/// Those of [`Catalogue::publish`].
+pub(super) async fn publish(
+    catalogue: &Catalogue,
+    bundle: Bundle,
+    id: &UploadId,
+    status: &Status,
+    cancelled: &CancellationToken,
+) -> Result<Entry, PublishError> {
+    let declaration =
+        Declared { id: declared_as(id), source: status.digest.clone(), by: status.by.clone().unwrap_or_default() };
+    let number = Number::From(status.accepted.unwrap_or_default());
+    let intent = Intent { number, source: PackageSource::Upload, declaration };
+    catalogue.publish(bundle, intent, cancelled).await
+}

@@ -1,0 +1,167 @@
+//! Now and then: going on with what another process left, and forgetting what is old.
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+
+use futures::future::{BoxFuture, FutureExt};
+
+use super::error::UploadError;
+use super::status::Status;
+use super::{UploadId, Uploads};
+use crate::catalogue::InFlight;
+use crate::digest::Digest;
+use crate::storage::keys::{self, UploadPart};
+use crate::storage::{Condition, Item, StorageError, Version};
+
+/// Where several processes have the store, the records say what their collectors must leave.
+impl InFlight for Uploads {
+    fn roots(&self) -> BoxFuture<'_, Result<HashSet<Digest>, StorageError>> {
+        async move {
+            let mut roots = HashSet::new();
+            for (id, status) in self.store().statuses().await? {
+                if !status.holds_blobs() {
+                    continue;
+                }
+                match self.store().record(&id, &status.content).await {
+                    Ok(record) => roots.extend(record.blobs.keys().cloned()),
+                    Err(UploadError::Store { source }) if !source.is_not_found() => return Err(source),
+                    Err(error) => {
+                        tracing::error!(upload.id = %id, %error, "what an upload consists of can't be read");
+                    }
+                }
+            }
+            Ok(roots)
+        }
+        .boxed()
+    }
+}
+
+impl Uploads {
+    /// Looks at all uploads for ever.
+    pub async fn watch(self) {
+        loop {
+            if let Err(error) = self.scan().await {
+                tracing::warn!(%error, "the uploads can't be looked at");
+            }
+            tokio::time::sleep(self.inner.pace.look).await;
+        }
+    }
+
+    /// Looks at all uploads once. Only those whose status stays the same are read.
+    ///
+    /// # Errors
+    /// A listing that fails.
+    pub async fn scan(&self) -> Result<(), StorageError> {
+        let (mut there, mut old) = (HashSet::new(), Vec::new());
+        let parts = self.store().parts().await?;
+        for (part, item) in &parts {
+            let (UploadPart::Status(id), Item::Object { version, age, .. }) = (part, item) else { continue };
+            there.insert(id.clone());
+            if age.is_some_and(|age| age >= self.inner.pace.expiry) {
+                old.push(id.clone());
+            } else if self.is_quiet(id, version)
+                && let Err(error) = self.look(id).await
+            {
+                tracing::warn!(upload.id = %id, %error, "an upload can't be looked at");
+            }
+        }
+        self.inner.observed.lock().unwrap_or_else(PoisonError::into_inner).keep(&there);
+        for id in old {
+            if let Err(error) = self.forget(&id).await {
+                tracing::warn!(upload.id = %id, %error, "an old upload can't be removed");
+            }
+        }
+        for (part, item) in parts {
+            // What a crash left before there was a status.
+            if let (UploadPart::Content(id, hex), Item::Object { age: Some(age), .. }) = (part, item)
+                && age >= self.inner.pace.expiry
+                && !there.contains(&id)
+            {
+                self.store().storage.delete(&keys::upload_content(&id, &hex)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the status of an upload that this process doesn't work on may be that of a stopped one.
+    fn is_quiet(&self, id: &UploadId, version: &Version) -> bool {
+        if self.running().contains(id) {
+            return false;
+        }
+        self.is_silent(id, version)
+    }
+
+    async fn look(&self, id: &UploadId) -> Result<(), UploadError> {
+        let Some((status, version)) = self.store().status(id).await? else { return Ok(()) };
+        if self.is_abandoned(id, &status, &version) {
+            self.resume(id, status, version).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins again with what another process left.
+    pub(super) async fn resume(&self, id: &UploadId, status: Status, version: Version) -> Result<(), UploadError> {
+        let record = self.store().record(id, &status.content).await?;
+        let owned = status.owned(&self.inner.me);
+        if !self.running().insert(id.clone()) {
+            return Ok(());
+        }
+        match self.store().put_status(id, &owned, Condition::Unchanged(version)).await {
+            Ok(version) => {
+                tracing::info!(upload.id = %id, "goes on with an upload that another process left");
+                self.start(record, owned, version);
+                Ok(())
+            }
+            Err(error) => {
+                self.running().remove(id);
+                // Somebody was quicker.
+                if matches!(error, StorageError::ConditionFailed { .. }) { Ok(()) } else { Err(error.into()) }
+            }
+        }
+    }
+
+    async fn forget(&self, id: &UploadId) -> Result<(), UploadError> {
+        self.store().remove(id).await?;
+        self.release(id).await;
+        tracing::info!(upload.id = %id, "an upload expired");
+        Ok(())
+    }
+
+    /// Keeps the blobs of every upload that is on its way from being collected by this process. For a start, before the
+    /// first sweep.
+    ///
+    /// # Errors
+    /// A store that fails: what uploads need is not known then, and nothing may be swept.
+    pub async fn hold_known(&self) -> Result<(), StorageError> {
+        for (id, status) in self.store().statuses().await? {
+            if !status.holds_blobs() {
+                continue;
+            }
+            match self.store().record(&id, &status.content).await {
+                Ok(record) => self.hold_all(&record).await,
+                Err(UploadError::Store { source }) if !source.is_not_found() => return Err(source),
+                Err(error) => tracing::error!(upload.id = %id, %error, "what an upload consists of can't be read"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every blob that an upload on its way needs, for a collector: none of them may be taken while this names it.
+    ///
+    /// # Errors
+    /// A store that fails: what uploads need is not known then.
+    pub async fn roots(&self) -> Result<HashSet<Digest>, StorageError> {
+        let mut roots = HashSet::new();
+        for (id, status) in self.store().statuses().await? {
+            if !status.holds_blobs() {
+                continue;
+            }
+            match self.store().record(&id, &status.content).await {
+                Ok(record) => roots.extend(record.blobs.keys().cloned()),
+                Err(UploadError::Store { source }) if !source.is_not_found() => return Err(source),
+                Err(error) => tracing::error!(upload.id = %id, %error, "what an upload consists of can't be read"),
+            }
+        }
+        Ok(roots)
+    }
+}

@@ -1,0 +1,225 @@
+//! What the store keeps of uploads.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use api::PackageContent;
+use bundle::stream::Limits;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::error::UploadError;
+use super::record::Record;
+use super::status::Status;
+use super::{UploadId, error};
+use crate::digest::Digest;
+use crate::storage::keys::{self, Key, UploadPart};
+use crate::storage::{Condition, Item, Listing, PAGE, Storage, StorageError, Version};
+
+/// Most bytes of a content, as it is sent and as it is kept.
+pub const CONTENT_LIMIT: u64 = 64 << 20;
+/// Most bytes of a status.
+const STATUS_LIMIT: u64 = 1 << 20;
+/// Contents that are kept in memory.
+const KEPT: usize = 8;
+/// Objects that are looked at at the same time.
+const LOOKS: usize = 16;
+
+/// Uploads in a store.
+pub(super) struct Store {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) limits: Limits,
+    /// Written once, so what was read stays right. The oldest first.
+    kept: Mutex<VecDeque<(String, Arc<Record>)>>,
+}
+
+impl Store {
+    pub(super) fn new(storage: Arc<dyn Storage>, limits: Limits) -> Self {
+        Self { storage, limits, kept: Mutex::default() }
+    }
+
+    /// Where an upload is; `None` if there is no such upload.
+    pub(super) async fn status(&self, id: &UploadId) -> Result<Option<(Status, Version)>, StorageError> {
+        let key = keys::upload_status(id);
+        match self.storage.get(&key, STATUS_LIMIT).await {
+            Ok((bytes, version)) => Ok(Some((parsed(&key, &bytes)?, version))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a status under a condition. An answer that got lost is no failure: what is there is looked at.
+    pub(super) async fn put_status(
+        &self,
+        id: &UploadId,
+        status: &Status,
+        condition: Condition,
+    ) -> Result<Version, StorageError> {
+        let key = keys::upload_status(id);
+        let bytes = document(&key, status)?;
+        match self.storage.put(&key, bytes.clone(), condition).await {
+            Err(error @ StorageError::ConditionFailed { .. }) => match self.storage.get(&key, STATUS_LIMIT).await {
+                Ok((there, version)) if there == bytes => Ok(version),
+                _ => Err(error),
+            },
+            other => other,
+        }
+    }
+
+    /// Keeps a content; returns the digits of its digest.
+    pub(super) async fn put_content(&self, id: &UploadId, content: &PackageContent) -> Result<String, StorageError> {
+        let bytes = document(&keys::upload_status(id), content)?;
+        let hex = Digest::sha256(&bytes).hex().to_owned();
+        match self.storage.put(&keys::upload_content(id, &hex), bytes, Condition::Absent).await {
+            Ok(_) | Err(StorageError::ConditionFailed { .. }) => Ok(hex),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What an upload consists of.
+    pub(super) async fn record(&self, id: &UploadId, hex: &str) -> Result<Arc<Record>, UploadError> {
+        let key = keys::upload_content(id, hex);
+        if let Some(record) = self.find(key.as_str()) {
+            return Ok(record);
+        }
+        let (bytes, _) = self.storage.get(&key, CONTENT_LIMIT).await?;
+        let content: PackageContent = parsed(&key, &bytes)?;
+        let limits = self.limits;
+        let checked = tokio::task::spawn_blocking(move || Record::check(content, &limits)).await;
+        let record = Arc::new(checked.map_err(|error| error::stopped(&key, error))??);
+        self.keep(key.to_string(), Arc::clone(&record));
+        Ok(record)
+    }
+
+    fn find(&self, key: &str) -> Option<Arc<Record>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|(known, _)| known == key).map(|(_, record)| Arc::clone(record))
+    }
+
+    fn keep(&self, key: String, record: Arc<Record>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(known, _)| *known != key);
+        kept.push_back((key, record));
+        while kept.len() > KEPT {
+            kept.pop_front();
+        }
+    }
+
+    /// Every object of every upload, as listings show them.
+    pub(super) async fn parts(&self) -> Result<Vec<(UploadPart, Item)>, StorageError> {
+        let (mut found, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let listing =
+                Listing { prefix: keys::PACKAGE_UPLOADS, folders: false, after: after.as_deref(), limit: PAGE };
+            let page = self.storage.list(listing).await?;
+            after = page.items.last().map(|item| item.name().to_owned());
+            found.extend(page.items.into_iter().filter_map(|item| Some((keys::upload_part(item.name())?, item))));
+            if !page.more {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Where every upload is. One whose status can't be read is named in the log and left out.
+    pub(super) async fn statuses(&self) -> Result<Vec<(UploadId, Status)>, StorageError> {
+        let ids = self.parts().await?.into_iter().filter_map(|(part, _)| match part {
+            UploadPart::Status(id) => Some(id),
+            UploadPart::Content(..) => None,
+        });
+        let read = async |id: UploadId| match self.status(&id).await {
+            Ok(found) => found.map(|(status, _)| (id, status)),
+            Err(error) => {
+                tracing::error!(upload.id = %id, %error, "an upload can't be read");
+                None
+            }
+        };
+        Ok(stream::iter(ids).map(read).buffer_unordered(LOOKS).filter_map(std::future::ready).collect().await)
+    }
+
+    /// Bytes of a blob that the store has; `None` if it hasn't.
+    pub(super) async fn size(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        match self.storage.size(&keys::blob(digest)).await {
+            Ok(size) => Ok(Some(size)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`Self::size`], and the blob's age starts again: no collector takes what is there.
+    async fn renewed_size(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        if self.storage.renew(&keys::blob(digest)).await? { self.size(digest).await } else { Ok(None) }
+    }
+
+    /// What the store lacks of an upload, with the bytes that arrived of each. `renew`: what is there must stay.
+    pub(super) async fn missing(&self, record: &Record, renew: bool) -> Result<Vec<Missing>, UploadError> {
+        let look = async |(digest, size): (&Digest, &u64)| {
+            let there = if renew { self.renewed_size(digest).await? } else { self.size(digest).await? };
+            match there {
+                Some(there) if there == *size => Ok(None),
+                Some(there) => error::WrongSizeSnafu { digest: digest.clone(), said: *size, there }.fail(),
+                None => {
+                    let offset = self.arrived(&record.id, digest).await?;
+                    Ok(Some(Missing { digest: digest.clone(), size: *size, offset }))
+                }
+            }
+        };
+        let looks = stream::iter(&record.blobs).map(look).buffered(LOOKS);
+        looks.try_filter_map(|found| std::future::ready(Ok(found))).try_collect().await
+    }
+
+    /// Bytes that arrived of a blob that isn't whole.
+    pub(super) async fn arrived(&self, id: &UploadId, digest: &Digest) -> Result<u64, StorageError> {
+        match self.storage.view_session(id.session(digest)).await {
+            Ok(view) => Ok(view.size),
+            Err(error) if error.is_not_found() => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Forgets an upload: what arrived in pieces, then what it consists of, its status last.
+    pub(super) async fn remove(&self, id: &UploadId) -> Result<(), UploadError> {
+        if let Some((status, _)) = self.status(id).await?
+            && let Ok(record) = self.record(id, &status.content).await
+        {
+            self.drop_sessions(&record).await?;
+        }
+        let mut contents = Vec::new();
+        crate::storage::for_each_object(self.storage.as_ref(), &keys::upload(id), |key, _| {
+            if let Some(UploadPart::Content(id, hex)) = keys::upload_part(&key) {
+                contents.push(keys::upload_content(&id, &hex));
+            }
+            std::future::ready(Ok::<_, StorageError>(()))
+        })
+        .await?;
+        for key in contents {
+            self.storage.delete(&key).await?;
+        }
+        Ok(self.storage.delete(&keys::upload_status(id)).await?)
+    }
+
+    /// Forgets what arrived in pieces.
+    pub(super) async fn drop_sessions(&self, record: &Record) -> Result<(), StorageError> {
+        for digest in record.blobs.keys() {
+            self.storage.drop_session(record.id.session(digest)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A blob that the store lacks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Missing {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    /// Bytes that arrived.
+    pub(super) offset: u64,
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, StorageError> {
+    serde_json::from_slice(bytes).map_err(|error| StorageError::from_io(key.as_str(), error.into()))
+}
+
+fn document(key: &Key, value: &impl serde::Serialize) -> Result<Bytes, StorageError> {
+    let written = serde_json::to_vec(value).map(Bytes::from);
+    written.map_err(|error| StorageError::from_io(key.as_str(), error.into()))
+}

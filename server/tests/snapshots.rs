@@ -1,0 +1,119 @@
+//! The catalogue in memory follows the store, and asks it for no more than it must.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::PackageSource;
+use bundle::model::Bundle;
+use common::shared::Shared;
+use server::catalogue::entry::Declared;
+use server::catalogue::{Catalogue, Intent, Number};
+use server::storage::keys::{self, Key};
+use server::storage::memory::MemoryStorage;
+use server::storage::{Condition, Storage};
+use tokio_util::sync::CancellationToken;
+
+async fn publish(catalogue: &Catalogue, name: &str, version: &str) -> Key {
+    let bundle = Bundle {
+        metadata: b"{}".to_vec(),
+        manifest: None,
+        index: None,
+        signatures: vec![],
+        packaging_version: "4.0".into(),
+        name: name.into(),
+        version: version.into(),
+        files: vec![],
+        images: vec![],
+        content_digest: format!("sha256:{version}"),
+        size: 0,
+    };
+    let declaration = Declared { id: format!("{name}-{version}"), source: "s".into(), by: "a/b".into() };
+    let intent = Intent { number: Number::From(1), source: PackageSource::Url, declaration };
+    let entry = catalogue.publish(bundle, intent, &CancellationToken::new()).await.unwrap();
+    keys::entry(&entry.code().unwrap())
+}
+
+async fn withdraw(catalogue: &Catalogue, name: &str, version: &str) {
+    catalogue.withdraw(&format!("{name}-{version}"), None, &mut vec![]).await.unwrap();
+}
+
+async fn names(catalogue: &Catalogue) -> Vec<String> {
+    let snapshot = catalogue.snapshot().await.unwrap();
+    snapshot.packages.iter().map(|package| format!("{} {}", package.name, package.version)).collect()
+}
+
+#[tokio::test]
+async fn own_changes_are_seen_at_once_and_each_is_another_generation() {
+    let stores: [Arc<dyn Storage>; 2] =
+        [Arc::new(MemoryStorage::new()), Arc::new(Shared::new(Arc::new(MemoryStorage::new())))];
+    for storage in stores {
+        let catalogue = Catalogue::new(storage);
+        assert!(names(&catalogue).await.is_empty());
+        let mut generations = vec![catalogue.generation().await.unwrap()];
+        publish(&catalogue, "redis", "1").await;
+        generations.push(catalogue.generation().await.unwrap());
+        publish(&catalogue, "redis", "2").await;
+        publish(&catalogue, "abc", "1").await;
+        assert_eq!(names(&catalogue).await, ["abc 1", "redis 2", "redis 1"]);
+        generations.push(catalogue.generation().await.unwrap());
+        withdraw(&catalogue, "redis", "1").await;
+        assert_eq!(names(&catalogue).await, ["abc 1", "redis 2"]);
+        generations.push(catalogue.generation().await.unwrap());
+        assert!(generations.is_sorted_by(|a, b| a < b), "{generations:?}");
+        assert_eq!(catalogue.generation().await.unwrap(), generations[3]);
+    }
+}
+
+#[tokio::test]
+async fn what_others_change_is_seen_within_a_second_where_there_are_others() {
+    let storage: Arc<dyn Storage> = Arc::new(Shared::new(Arc::new(MemoryStorage::new())));
+    let (one, other) = (Catalogue::new(Arc::clone(&storage)), Catalogue::new(storage));
+    assert!(names(&other).await.is_empty());
+    publish(&one, "redis", "1").await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(names(&other).await, ["redis 1"]);
+    withdraw(&one, "redis", "1").await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(names(&other).await.is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_read_again_that_did_not_change() {
+    let inner: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let counting = Arc::new(Shared::new(Arc::clone(&inner)));
+    let writer = Catalogue::new(Arc::clone(&counting) as _);
+    for number in 0..20 {
+        publish(&writer, "redis", &number.to_string()).await;
+    }
+    let reader = Catalogue::new(Arc::clone(&counting) as _);
+    let (_, before) = counting.calls();
+    let first = reader.generation().await.unwrap();
+    assert_eq!(counting.calls().1, before + 20);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let (lists, gets) = counting.calls();
+    for _ in 0..100 {
+        assert_eq!(reader.generation().await.unwrap(), first);
+    }
+    assert_eq!(counting.calls(), (lists + 1, gets));
+    publish(&writer, "redis", "20").await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let (_, gets) = counting.calls();
+    assert_eq!(reader.generation().await.unwrap(), first + 1);
+    assert_eq!(counting.calls().1, gets + 1);
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_counted_and_left_out() {
+    let storage: Arc<dyn Storage> = Arc::new(Shared::new(Arc::new(MemoryStorage::new())));
+    let catalogue = Catalogue::new(Arc::clone(&storage));
+    let key = publish(&catalogue, "redis", "1").await;
+    publish(&catalogue, "redis", "2").await;
+    let (_, state) = catalogue.read(&key).await.unwrap();
+    storage.put(&key, "{}".into(), Condition::Unchanged(state)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let snapshot = catalogue.snapshot().await.unwrap();
+    assert_eq!((snapshot.packages.len(), snapshot.unreadable), (1, 1));
+}

@@ -1,0 +1,115 @@
+//! Several instances on one store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::State;
+use http::StatusCode;
+use server::storage::memory::MemoryStorage;
+use server::uploads::Pace;
+use tokio::sync::Semaphore;
+
+use crate::common::bundles::package;
+use crate::common::faulty::Faulty;
+use crate::common::{Client, Setup};
+use crate::sender::{announced, complete, patch, settled, view};
+
+const QUICK: Pace = Pace {
+    beat: Duration::from_millis(50),
+    stopped: Duration::from_secs(2),
+    look: Duration::from_millis(50),
+    expiry: Duration::from_hours(24),
+};
+
+async fn instance(storage: &MemoryStorage, gate: Option<Arc<Semaphore>>) -> Client {
+    let shared = Arc::new(Faulty::shared(Arc::new(storage.clone())));
+    let mut setup = match gate {
+        Some(gate) => Setup::on(Arc::new(Faulty::gated(shared, "packages/", gate))),
+        None => Setup::on(shared),
+    };
+    setup.pace = QUICK;
+    setup.start().await.unwrap()
+}
+
+#[tokio::test]
+async fn every_request_of_an_upload_may_go_to_another_instance() {
+    // faults.md 18.
+    let storage = MemoryStorage::new();
+    let mut instances = Vec::new();
+    for _ in 0..3 {
+        instances.push(instance(&storage, None).await);
+    }
+    let mut next = instances.iter().cycle();
+    let mut other = || next.next().unwrap();
+    let redis = package("redis", "1", "redis:5");
+    let upload = announced(other(), &redis.content()).await;
+    for blob in &upload.missing {
+        let bytes = &redis.parts()[&blob.digest];
+        for (offset, piece) in bytes.chunks(7).enumerate() {
+            let answer = patch(other(), &upload.id, &blob.digest, offset as u64 * 7, piece.to_vec()).await;
+            assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.text());
+        }
+    }
+    assert_eq!(complete(other(), &upload.id).await.status, StatusCode::ACCEPTED);
+    assert_eq!(settled(other(), &upload.id).await.state, State::Added);
+    for client in &instances {
+        assert_eq!(client.catalogue().await, ["redis 1"]);
+    }
+}
+
+#[tokio::test]
+async fn another_instance_goes_on_when_the_owner_has_stopped_and_not_before() {
+    let storage = MemoryStorage::new();
+    let gate = Arc::new(Semaphore::new(0));
+    let (owner, other) = (instance(&storage, Some(Arc::clone(&gate))).await, instance(&storage, None).await);
+    let redis = package("redis", "1", "redis:5");
+    let upload = announced(&owner, &redis.content()).await;
+    crate::sender::send(&owner, &redis, &upload).await;
+    // On a runtime of its own, so that it can stop as a process does.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (client, id) = (owner.clone(), upload.id.clone());
+    runtime.spawn(async move { complete(&client, &id).await }).await.unwrap();
+    tokio::spawn(other.uploads.clone().watch());
+    while view(&other, &upload.id).await.state != State::Storing {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(view(&other, &upload.id).await.state, State::Storing, "its owner is alive");
+    }
+    runtime.shutdown_background();
+    assert_eq!(settled(&other, &upload.id).await.state, State::Added);
+    assert_eq!(other.catalogue().await, ["redis 1"]);
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_touches_expires_with_all_that_came_of_it() {
+    let storage = MemoryStorage::new();
+    let mut setup = Setup::on(Arc::new(storage.clone()));
+    setup.pace = Pace { expiry: Duration::from_millis(200), ..QUICK };
+    let client = setup.start().await.unwrap();
+    let redis = package("redis", "1", "redis:5");
+    let upload = announced(&client, &redis.content()).await;
+    let blob = &upload.missing[0];
+    patch(&client, &upload.id, &blob.digest, 0, redis.parts()[&blob.digest][..1].to_vec()).await;
+    client.uploads.scan().await.unwrap();
+    assert!(!client.keys().await.is_empty());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    client.uploads.scan().await.unwrap();
+    assert!(client.keys().await.is_empty(), "{:?}", client.keys().await);
+    assert!(client.uploads.roots().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn blobs_of_uploads_on_their_way_are_roots_for_a_collector() {
+    let client = instance(&MemoryStorage::new(), None).await;
+    let redis = package("redis", "1", "redis:5");
+    let upload = announced(&client, &redis.content()).await;
+    let roots: std::collections::BTreeSet<_> =
+        client.uploads.roots().await.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(roots, redis.parts().into_keys().collect());
+    crate::sender::send(&client, &redis, &upload).await;
+    assert_eq!(complete(&client, &upload.id).await.status, StatusCode::ACCEPTED);
+    settled(&client, &upload.id).await;
+    assert!(client.uploads.roots().await.unwrap().is_empty(), "they are the package's now");
+}

@@ -1,0 +1,120 @@
+//! What the catalogue says of uploads, their removal, and bringing them elsewhere.
+
+use std::sync::Arc;
+
+use api::{PackageContent, State};
+use axum::body::Body;
+use http::{Method, StatusCode};
+use server::storage::memory::MemoryStorage;
+
+use crate::common::bundles::package;
+use crate::common::source::Source;
+use crate::common::{Answer, Client, Setup, client, spec};
+use crate::sender::{announced, bring};
+
+async fn delete(client: &Client, path: &str) -> Answer {
+    client.call(Method::DELETE, &format!("/api/v1/packages/{path}"), &[], Body::empty()).await
+}
+
+#[tokio::test]
+async fn an_uploaded_package_is_described_as_one() {
+    let client = client().await;
+    let redis = package("redis", "1", "redis:5");
+    announced(&client, &redis.content()).await;
+    let waiting = client.get("/api/v1/packages/redis/1").await.json();
+    assert_eq!((&waiting["status"], &waiting["source"]), (&"Pending".into(), &"upload".into()));
+    let upload = bring(&client, &redis).await;
+    let added = client.get("/api/v1/packages/redis/1").await.json();
+    assert_eq!((&added["status"], &added["source"]), (&"Added".into(), &"upload".into()));
+    assert_eq!(added["releaseVersion"], upload.release_version.unwrap());
+    assert_eq!(added["digest"], upload.digest);
+    assert!(added.get("managedBy").is_none() && added.get("removalRequested").is_none());
+    let list = client.get("/api/v1/packages").await.json();
+    assert_eq!(list["packages"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_removed_package_leaves_nothing_and_can_come_again() {
+    // universe.md 12.7.
+    let client = client().await;
+    let redis = package("redis", "1", "redis:5");
+    bring(&client, &redis).await;
+    let answer = delete(&client, "redis/1").await;
+    assert_eq!((answer.status, &answer.json()["status"]), (StatusCode::ACCEPTED, &"Removing".into()));
+    assert!(client.catalogue().await.is_empty());
+    assert!(client.keys().await.iter().all(|key| key.starts_with("package-uploads/")), "{:?}", client.keys().await);
+    let again = delete(&client, "redis/1").await;
+    assert_eq!(again.status, StatusCode::NOT_FOUND);
+    assert_eq!(bring(&client, &redis).await.state, State::Added);
+    assert_eq!(client.catalogue().await, ["redis 1"]);
+}
+
+#[tokio::test]
+async fn an_unknown_package_is_told_in_the_words_of_the_command_line() {
+    // universe.md 12.6.
+    let client = client().await;
+    for answer in [
+        client.get("/api/v1/packages/redis/1").await,
+        delete(&client, "redis/1").await,
+        client.get("/api/v1/packages/redis/1/content").await,
+    ] {
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert_eq!(answer.json()["message"], "Version [1] of package [redis] not found");
+    }
+}
+
+#[tokio::test]
+async fn a_declared_package_is_not_removed_but_its_declaration_named() {
+    let (client, source) = (client().await, Source::start().await);
+    client.add("u1", &spec(&source.bytes("x", package("redis", "1", "redis:5").bytes()))).await;
+    for path in ["redis/1", "redis/1?by=controller"] {
+        let answer = delete(&client, path).await;
+        assert_eq!(answer.status, StatusCode::CONFLICT);
+        assert!(answer.text().contains("apps/it") && answer.text().contains("u1"), "{}", answer.text());
+    }
+    assert_eq!(client.catalogue().await, ["redis 1"]);
+}
+
+#[tokio::test]
+async fn where_an_operator_has_objects_for_packages_a_removal_is_a_mark_that_it_carries_out() {
+    let mut setup = Setup::on(Arc::new(MemoryStorage::new()));
+    setup.operator_managed = true;
+    let client = setup.start().await.unwrap();
+    let redis = package("redis", "1", "redis:5");
+    bring(&client, &redis).await;
+    let answer = delete(&client, "redis/1").await;
+    assert_eq!((answer.status, &answer.json()["removalRequested"]), (StatusCode::ACCEPTED, &true.into()));
+    assert_eq!(delete(&client, "redis/1").await.status, StatusCode::ACCEPTED);
+    assert_eq!(client.get("/api/v1/packages/redis/1").await.json()["removalRequested"], true);
+    assert_eq!(client.get("/api/v1/packages").await.json()["packages"][0]["removalRequested"], true);
+    assert_eq!(client.catalogue().await, ["redis 1"]);
+    assert_eq!(delete(&client, "redis/1?by=somebody").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(delete(&client, "redis/1?by=controller").await.status, StatusCode::ACCEPTED);
+    assert!(client.catalogue().await.is_empty());
+    bring(&client, &redis).await;
+    let again = client.get("/api/v1/packages/redis/1").await.json();
+    assert!(again.get("removalRequested").is_none(), "the mark went with the package");
+}
+
+#[tokio::test]
+async fn what_a_package_consists_of_can_be_brought_to_another_registry() {
+    let (from, to) = (client().await, client().await);
+    let redis = package("redis", "1", "redis:5");
+    bring(&from, &redis).await;
+    let content = from.get("/api/v1/packages/redis/1/content").await;
+    let content: PackageContent = serde_json::from_slice(&content.body).unwrap();
+    assert_eq!(content, redis.content());
+    let upload = announced(&to, &content).await;
+    for blob in &upload.missing {
+        let path = format!("/api/v1/packages/redis/1/blobs/{}", blob.digest);
+        let half = from.get_with(&path, &[("range", "bytes=0-3")]).await;
+        assert_eq!((half.status, half.body.len()), (StatusCode::PARTIAL_CONTENT, 4));
+        let bytes = from.get(&path).await.body;
+        assert_eq!(crate::sender::patch(&to, &upload.id, &blob.digest, 0, bytes).await.status, StatusCode::NO_CONTENT);
+    }
+    crate::sender::complete(&to, &upload.id).await;
+    assert_eq!(crate::sender::settled(&to, &upload.id).await.state, State::Added);
+    let foreign = server::digest::Digest::sha256(b"another's");
+    let foreign = from.get(&format!("/api/v1/packages/redis/1/blobs/{foreign}")).await;
+    assert_eq!(foreign.status, StatusCode::NOT_FOUND);
+}

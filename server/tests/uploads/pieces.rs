@@ -1,0 +1,136 @@
+//! Blobs that arrive in pieces.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use server::digest::Digest;
+
+use crate::common::bundles::{Package, package};
+use crate::common::{Client, client};
+use crate::sender::{announced, each_store, offset, patch};
+
+const FILE: &[u8] = b"0123456789";
+
+fn digest() -> String {
+    Digest::sha256(FILE).to_string()
+}
+
+async fn upload(client: &Client) -> String {
+    announced(client, &Package::new("tiny", "1").file("a", "a.txt", FILE).content()).await.id
+}
+
+#[tokio::test]
+async fn a_blob_arrives_piece_by_piece() {
+    for (client, _folder) in each_store().await {
+        let id = upload(&client).await;
+        assert_eq!(offset(&client, &id, &digest()).await, 0);
+        for (from, to) in [(0, 3), (3, 3), (3, 9)] {
+            let answer = patch(&client, &id, &digest(), from as u64, &FILE[from..to]).await;
+            assert_eq!((answer.status, answer.header("upload-offset")), (StatusCode::NO_CONTENT, &*to.to_string()));
+            assert_eq!(offset(&client, &id, &digest()).await, to as u64);
+        }
+        let again = announced(&client, &Package::new("tiny", "1").file("a", "a.txt", FILE).content()).await;
+        assert_eq!((again.missing[0].offset, again.progress.bytes_done), (9, 9));
+        let last = patch(&client, &id, &digest(), 9, &FILE[9..]).await;
+        assert_eq!(last.status, StatusCode::NO_CONTENT);
+        assert_eq!(offset(&client, &id, &digest()).await, 10);
+    }
+}
+
+#[tokio::test]
+async fn a_piece_that_does_not_go_on_where_the_registry_is_gets_the_right_place() {
+    let client = client().await;
+    let id = upload(&client).await;
+    patch(&client, &id, &digest(), 0, &FILE[..4]).await;
+    for wrong in [0, 3, 5, u64::MAX] {
+        let answer = patch(&client, &id, &digest(), wrong, &FILE[4..]).await;
+        assert_eq!((answer.status, answer.header("upload-offset")), (StatusCode::CONFLICT, "4"));
+    }
+    patch(&client, &id, &digest(), 4, &FILE[4..]).await;
+    let whole = patch(&client, &id, &digest(), 0, FILE).await;
+    assert_eq!((whole.status, whole.header("upload-offset")), (StatusCode::CONFLICT, "10"));
+    let nothing = client.call(Method::PATCH, &format!("/api/v1/uploads/{id}/blobs/{}", digest()), &[], FILE).await;
+    assert_eq!(nothing.status, StatusCode::BAD_REQUEST);
+    assert!(nothing.text().contains("upload-offset"));
+}
+
+#[tokio::test]
+async fn a_transfer_that_breaks_keeps_what_arrived() {
+    // faults.md 12.
+    for (client, _folder) in each_store().await {
+        let id = upload(&client).await;
+        for done in (0..10).step_by(2) {
+            let pieces = [Ok(Bytes::from(&FILE[done..done + 2])), Err(std::io::Error::other("cut"))];
+            let body = Body::from_stream(futures::stream::iter(pieces));
+            let answer = patch(&client, &id, &digest(), done as u64, body).await;
+            assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT, "{}", answer.text());
+            assert_eq!(offset(&client, &id, &digest()).await, done as u64 + 2);
+        }
+        let answer = patch(&client, &id, &digest(), 10, Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "all bytes are there, only the check is left");
+        assert_eq!(offset(&client, &id, &digest()).await, 10);
+    }
+}
+
+#[tokio::test]
+async fn other_bytes_than_announced_are_dropped_and_both_digests_named() {
+    for (client, _folder) in each_store().await {
+        let id = upload(&client).await;
+        let answer = patch(&client, &id, &digest(), 0, &b"abcdefghij"[..]).await;
+        assert_eq!((answer.status, &answer.json()["type"]), (StatusCode::BAD_REQUEST, &"DigestMismatch".into()));
+        let data = &answer.json()["data"];
+        assert_eq!(data["expected"], digest());
+        assert_eq!(data["found"], Digest::sha256(b"abcdefghij").to_string());
+        assert_eq!(offset(&client, &id, &digest()).await, 0);
+        assert!(client.keys().await.iter().all(|key| key.starts_with("package-uploads/")));
+        assert_eq!(patch(&client, &id, &digest(), 0, FILE).await.status, StatusCode::NO_CONTENT);
+    }
+}
+
+#[tokio::test]
+async fn more_bytes_than_announced_are_refused_and_change_nothing() {
+    let client = client().await;
+    let id = upload(&client).await;
+    patch(&client, &id, &digest(), 0, &FILE[..4]).await;
+    let answer = patch(&client, &id, &digest(), 4, &b"456789more"[..]).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(answer.text().contains("10 bytes"), "{}", answer.text());
+    assert_eq!(offset(&client, &id, &digest()).await, 4);
+}
+
+#[tokio::test]
+async fn only_blobs_of_the_upload_can_be_sent() {
+    let client = client().await;
+    let id = upload(&client).await;
+    for digest in [Digest::sha256(b"x").to_string(), "sha256:x".into(), format!("sha512:{}", "0".repeat(128))] {
+        assert_eq!(patch(&client, &id, &digest, 0, "x").await.status, StatusCode::NOT_FOUND);
+    }
+    for id in ["x", &"0".repeat(64)] {
+        assert_eq!(patch(&client, id, &digest(), 0, FILE).await.status, StatusCode::NOT_FOUND);
+        assert_eq!(client.get(&format!("/api/v1/uploads/{id}")).await.status, StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_bytes_is_kept_too() {
+    let client = client().await;
+    let empty = Package::new("tiny", "1").file("a", "a.txt", b"");
+    let upload = announced(&client, &empty.content()).await;
+    assert_eq!((upload.missing[0].size, upload.missing.len()), (0, 1));
+    assert_eq!(crate::sender::bring(&client, &empty).await.state, api::State::Added);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_given_up_leaves_nothing() {
+    let client = client().await;
+    let redis = package("redis", "1", "redis:5");
+    let upload = announced(&client, &redis.content()).await;
+    let blob = &upload.missing[0];
+    patch(&client, &upload.id, &blob.digest, 0, redis.parts()[&blob.digest][..1].to_vec()).await;
+    let path = format!("/api/v1/uploads/{}", upload.id);
+    for _ in 0..2 {
+        assert_eq!(client.call(Method::DELETE, &path, &[], Body::empty()).await.status, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(client.get(&path).await.status, StatusCode::NOT_FOUND);
+    assert!(client.keys().await.is_empty(), "{:?}", client.keys().await);
+}
