@@ -6,7 +6,7 @@ SHELL := /bin/bash
 E2E := cargo run --quiet --bin
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo demo-down test test-unit test-e2e lint generate verify image cluster-up cluster-down bench prerequisites
+.PHONY: help demo demo-down test test-unit test-e2e lint generate verify image dcos-plugin cluster-up cluster-down bench prerequisites
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,16 +32,20 @@ lint: prerequisites ## Formatting, clippy, dependency rules
 	cargo clippy --workspace --all-targets -- --deny warnings
 	image/deny.sh
 
-generate: prerequisites ## Write what is made from the code: CRDs, roles, the options table, install.yaml
+generate: prerequisites ## Write what is made from the code: CRDs, roles, the options table, install.yaml, the command line's page
 	cargo run --quiet --bin rbacgen -- .
 	cargo run --quiet --bin crdgen -- .
+	cargo run --quiet --bin clidoc -- .
 
 verify: generate ## Fail when a generated file isn't what the code makes
-	@changed=$$(git status --porcelain -- manifests docs/options.md); [ -z "$$changed" ] || { git --no-pager diff -- manifests docs/options.md; \
+	@changed=$$(git status --porcelain -- manifests docs/options.md docs/cli.md); [ -z "$$changed" ] || { git --no-pager diff -- manifests docs/options.md docs/cli.md; \
 	  echo "generated files differ: run 'make generate' and commit"; echo "$$changed"; exit 1; }
 
 image: prerequisites ## Build the image; IMAGE_TO=archive (default), cluster, push:HOST/NAME:TAG or kind:CLUSTER
 	image/build.sh $(or $(IMAGE_TO),archive)
+
+dcos-plugin: prerequisites ## The command line as plugin of the dcos command: a package directory in out/dcos-plugin
+	cli/plugin.sh
 
 cluster-up: prerequisites ## A two-node Kubernetes on this machine; prints the KUBECONFIG line
 	$(E2E) cluster -- up

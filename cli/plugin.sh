@@ -11,5 +11,5 @@ programs=("linux=$folder/$target/release/dcos-registry")
 [ -z "${DARWIN:-}" ] || programs+=("darwin=$DARWIN")
 [ -z "${WINDOWS:-}" ] || programs+=("windows=$WINDOWS")
 rm -rf out/dcos-plugin
-cargo run --quiet -p cli --bin dcos-plugin -- out/dcos-plugin "${programs[@]}"
+cargo run --quiet --bin dcos-plugin -- out/dcos-plugin "${programs[@]}"
 echo out/dcos-plugin/P/package-registry/0
