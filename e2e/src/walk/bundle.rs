@@ -51,7 +51,10 @@ pub fn sha256_of(path: &Path) -> Result<String, Whatever> {
 }
 
 /// Builds `dcos-registry` and says where it is.
-fn command_line() -> Result<PathBuf, Whatever> {
+///
+/// # Errors
+/// When the build fails.
+pub fn command_line() -> Result<PathBuf, Whatever> {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--quiet", "--bin", "dcos-registry"]).current_dir(root());
     let status = cargo.status().whatever_context("cannot start cargo")?;

@@ -9,7 +9,7 @@ mod minio;
 mod object;
 mod operator;
 
-pub use bundle::{BundleFile, build_demo_bundle, sha256_of};
+pub use bundle::{BundleFile, build_demo_bundle, command_line, sha256_of};
 pub use files::Files;
 pub use images::{Delivery, deliver, operator_image};
 pub use minio::{Credentials, Minio};
