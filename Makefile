@@ -6,7 +6,7 @@ SHELL := /bin/bash
 E2E := cargo run --quiet --bin
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo demo-down test test-unit test-e2e lint generate verify image cluster-up cluster-down bench prerequisites
+.PHONY: help demo demo-down test test-unit test-e2e lint generate verify image dcos-plugin cluster-up cluster-down bench prerequisites
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +21,7 @@ test: verify lint test-unit test-e2e ## Everything: generated files, lints, unit
 
 test-unit: prerequisites ## Tests without a cluster
 	tools=$$($(E2E) tools -- minio versitygw); { read -r minio; read -r versitygw; } <<<"$$tools"; \
-	  export PACKAGE_REGISTRY_TEST_MINIO=$$minio PACKAGE_REGISTRY_TEST_VERSITYGW=$$versitygw; cargo test --workspace --exclude e2e
-	cargo test -p e2e --lib --bins
+	  export PACKAGE_REGISTRY_TEST_MINIO=$$minio PACKAGE_REGISTRY_TEST_VERSITYGW=$$versitygw; cargo test --workspace
 	server/schemathesis.sh
 
 test-e2e: prerequisites ## Tests on a real cluster (yours: KUBECONFIG)
@@ -31,19 +30,25 @@ test-e2e: prerequisites ## Tests on a real cluster (yours: KUBECONFIG)
 lint: prerequisites ## Formatting, clippy, dependency rules
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo clippy --test api_server --test clients --test cluster -- --deny warnings
 	image/deny.sh
 
-generate: prerequisites ## Write what is made from the code: CRDs, roles, the options table, install.yaml, the OpenAPI document
+generate: prerequisites ## Write what is made from the code: CRDs, roles, the options table, install.yaml, the OpenAPI document, docs/cli.md
 	cargo run --quiet --bin rbacgen -- .
 	cargo run --quiet --bin crdgen -- .
 	cargo run --quiet --bin openapigen -- .
+	cargo run --quiet --bin clidoc -- .
 
+GENERATED := manifests docs/options.md docs/openapi.json docs/cli.md
 verify: generate ## Fail when a generated file isn't what the code makes
-	@changed=$$(git status --porcelain -- manifests docs/options.md docs/openapi.json); [ -z "$$changed" ] || { git --no-pager diff -- manifests docs/options.md docs/openapi.json; \
+	@changed=$$(git status --porcelain -- $(GENERATED)); [ -z "$$changed" ] || { git --no-pager diff -- $(GENERATED); \
 	  echo "generated files differ: run 'make generate' and commit"; echo "$$changed"; exit 1; }
 
 image: prerequisites ## Build the image; IMAGE_TO=archive (default), cluster, push:HOST/NAME:TAG or kind:CLUSTER
 	image/build.sh $(or $(IMAGE_TO),archive)
+
+dcos-plugin: prerequisites ## The command line as plugin of the dcos command: a package directory in out/dcos-plugin
+	cli/plugin.sh
 
 cluster-up: prerequisites ## A two-node Kubernetes on this machine; prints the KUBECONFIG line
 	$(E2E) cluster -- up

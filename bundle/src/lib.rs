@@ -7,6 +7,7 @@ pub mod coordinate;
 pub mod definition;
 pub mod digest;
 mod entry;
+pub mod file;
 pub mod image;
 pub mod json;
 pub mod manifest;

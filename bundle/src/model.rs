@@ -11,7 +11,8 @@ pub struct Bundle {
     pub metadata: Vec<u8>,
     /// `manifest.json`, byte for byte, where there is one.
     pub manifest: Option<Vec<u8>>,
-    /// `images/index.json`, byte for byte, where the images came in an OCI layout.
+    /// `images/index.json`, byte for byte; where the images came as `docker/images.tar`, what it would be. `None` without
+    /// images.
     pub index: Option<Vec<u8>>,
     /// Signature bundles (`signatures/<n>.json`), byte for byte, in order of their names.
     pub signatures: Vec<Vec<u8>>,

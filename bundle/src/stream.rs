@@ -19,6 +19,12 @@ pub trait Sink {
     /// Why a sink can't go on.
     type Error: std::error::Error + Send + Sync + 'static;
 
+    /// Told before each [`Self::blob`]: at which byte of the input the blob begins, where it is there as it is; for those who
+    /// can come back to it.
+    fn begins(&mut self, at: Option<u64>) {
+        let _ = at;
+    }
+
     /// Takes one blob to its end and says what it got. The sink computes the digest (once); the reader compares.
     ///
     /// # Errors
@@ -111,7 +117,7 @@ pub fn read<R: Read, S: Sink>(input: R, sink: &mut S, limits: &Limits) -> Result
     let mut zip = ZipStream::new(input, ZipLimits { total, entry, entries, ratio });
     let mut collected = collect::Collected::default();
     while let Some(entry) = zip.next_entry()? {
-        collected.take(&entry.name, &mut zip, sink, limits)?;
+        collected.take(&entry, &mut zip, sink, limits)?;
     }
     zip.finish()?;
     complete::complete(collected, sink, limits)

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::digest::hex;
 use crate::entry::{BLOBS, INDEX, LAYOUT, MANIFEST, METADATA};
 use crate::manifest::Manifest;
-use crate::model::Descriptor;
+use crate::model::{Descriptor, File};
+use crate::universe::entry_path;
 use crate::zip::ZipWriter;
 
 /// Everything that goes into a bundle.
@@ -34,6 +35,23 @@ pub enum Part<'a> {
     Blob(&'a str),
 }
 
+/// The entries of a bundle as they are, to be written again.
+#[derive(Clone, Copy, Debug)]
+pub struct Entries<'a> {
+    /// `metadata.json`, byte for byte.
+    pub metadata: &'a [u8],
+    /// `manifest.json`, byte for byte.
+    pub manifest: Option<&'a [u8]>,
+    /// `signatures/<n>.json`, byte for byte, from 0 on.
+    pub signatures: &'a [Vec<u8>],
+    /// Files; each path once.
+    pub files: &'a [File],
+    /// `images/index.json`, byte for byte.
+    pub index: Option<&'a [u8]>,
+    /// Bytes of each image blob by digest.
+    pub blobs: &'a BTreeMap<String, u64>,
+}
+
 /// Writes a bundle and gives the output back. `open` is asked for each part once, in the order of the entries.
 ///
 /// # Errors
@@ -43,27 +61,67 @@ pub fn write<W: Write + Seek>(
     contents: &Contents<'_>,
     open: &mut dyn FnMut(Part<'_>) -> io::Result<Box<dyn Read>>,
 ) -> io::Result<W> {
+    let listed = &contents.manifest.resources;
+    let files: Vec<_> = listed.iter().filter_map(|file| file_of(&file.path, file.size)).collect();
+    let index = index(contents.images);
+    let blobs = contents.blobs.iter().map(|blob| (blob.digest.clone(), blob.size)).collect();
+    let entries = Entries {
+        metadata: contents.metadata,
+        manifest: Some(&serde_json::to_vec(contents.manifest)?),
+        signatures: &[],
+        files: &files,
+        index: (!contents.images.is_empty()).then_some(index.as_bytes()),
+        blobs: &blobs,
+    };
+    write_entries(output, &entries, open)
+}
+
+/// Writes a bundle whose documents are there already: the entries of a bundle that [`write()`] made give the same bytes again.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_entries<'r, W: Write + Seek>(
+    output: W,
+    entries: &Entries<'_>,
+    open: &mut dyn FnMut(Part<'_>) -> io::Result<Box<dyn Read + 'r>>,
+) -> io::Result<W> {
     let mut zip = ZipWriter::new(output);
-    zip.deflated(METADATA, contents.metadata)?;
-    zip.deflated(MANIFEST, &serde_json::to_vec(contents.manifest)?)?;
-    for file in &contents.manifest.resources {
-        let mut body = Hashed::new(open(Part::File(&file.path))?);
-        zip.stored(&file.path, file.size, &mut body)?;
-        body.check(&file.path, &format!("sha256:{}", file.sha256))?;
+    zip.deflated(METADATA, entries.metadata)?;
+    if let Some(manifest) = entries.manifest {
+        zip.deflated(MANIFEST, manifest)?;
     }
-    if !contents.images.is_empty() {
+    let paths: BTreeMap<String, &File> = entries.files.iter().map(|file| (file_path(file), file)).collect();
+    for (path, file) in &paths {
+        let mut body = Hashed::new(open(Part::File(path))?);
+        zip.stored(path, file.size, &mut body)?;
+        body.check(path, &file.digest)?;
+    }
+    if let Some(index) = entries.index {
         let layout = json!({"imageLayoutVersion": "1.0.0"}).to_string();
         zip.stored(LAYOUT, layout.len() as u64, &mut layout.as_bytes())?;
-        let index = index(contents.images);
-        zip.stored(INDEX, index.len() as u64, &mut index.as_bytes())?;
-        let sizes: BTreeMap<_, _> = contents.blobs.iter().map(|blob| (blob.digest.as_str(), blob.size)).collect();
-        for (digest, size) in sizes {
+        zip.stored(INDEX, index.len() as u64, &mut &*index)?;
+        for (digest, size) in entries.blobs {
             let mut body = Hashed::new(open(Part::Blob(digest))?);
-            zip.stored(&format!("{BLOBS}{}", digest.trim_start_matches("sha256:")), size, &mut body)?;
+            zip.stored(&format!("{BLOBS}{}", digest.trim_start_matches("sha256:")), *size, &mut body)?;
             body.check("image blob", digest)?;
         }
     }
+    // Signing puts them behind everything else.
+    for (number, signature) in entries.signatures.iter().enumerate() {
+        zip.stored(&format!("signatures/{number}.json"), signature.len() as u64, &mut signature.as_slice())?;
+    }
     zip.finish()
+}
+
+/// Where a file is in a bundle: `resources/<sha256 hex>/<name>`.
+#[must_use]
+pub fn file_path(file: &File) -> String {
+    format!("resources/{}/{}", file.digest.trim_start_matches("sha256:"), file.name)
+}
+
+fn file_of(path: &str, size: u64) -> Option<File> {
+    let (hex, name) = entry_path(path)?;
+    Some(File { name: name.to_owned(), digest: format!("sha256:{hex}"), size })
 }
 
 /// `images/index.json` for these targets by reference.
@@ -86,13 +144,13 @@ pub fn index(images: &BTreeMap<String, Descriptor>) -> String {
     .to_string()
 }
 
-struct Hashed {
-    input: Box<dyn Read>,
+struct Hashed<'r> {
+    input: Box<dyn Read + 'r>,
     hasher: Sha256,
 }
 
-impl Hashed {
-    fn new(input: Box<dyn Read>) -> Self {
+impl<'r> Hashed<'r> {
+    fn new(input: Box<dyn Read + 'r>) -> Self {
         Self { input, hasher: Sha256::new() }
     }
 
@@ -105,7 +163,7 @@ impl Hashed {
     }
 }
 
-impl Read for Hashed {
+impl Read for Hashed<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(out)?;
         self.hasher.update(out.get(..count).unwrap_or_default());

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::SUMMARY;
-use crate::commands::Command;
+use crate::commands::{Command, package};
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -26,7 +26,9 @@ struct StandAlone {
 enum Word {
     /// Build and manage packages of a package registry
     #[command(display_name = "dcos-registry")]
-    Registry(Registry),
+    Registry(Box<Registry>),
+    /// What can be set in a registry
+    Package(package::Arguments),
 }
 
 /// Build and manage packages of a package registry
@@ -90,7 +92,7 @@ impl Form {
 #[derive(Debug)]
 pub struct Invocation {
     form: Form,
-    registry: Registry,
+    word: Word,
 }
 
 impl Invocation {
@@ -98,17 +100,18 @@ impl Invocation {
     pub fn parse(arguments: Vec<OsString>) -> Result<Self, Failure> {
         let form = arguments.first().map_or(Form::StandAlone, Form::of);
         let parsed = form.definition().try_get_matches_from(arguments).and_then(|matches| match form {
-            Form::StandAlone => {
-                StandAlone::from_arg_matches(&matches).map(|StandAlone { word: Word::Registry(it) }| it)
-            }
-            Form::Plugin => Plugin::from_arg_matches(&matches).map(|plugin| plugin.registry),
+            Form::StandAlone => StandAlone::from_arg_matches(&matches).map(|it| it.word),
+            Form::Plugin => Plugin::from_arg_matches(&matches).map(|plugin| Word::Registry(Box::new(plugin.registry))),
         });
-        parsed.map(|registry| Self { form, registry }).map_err(|error| Failure::Usage { error })
+        parsed.map(|word| Self { form, word }).map_err(|error| Failure::Usage { error })
     }
 
     /// Does it.
     pub fn run(self) -> Result<(), Failure> {
-        let Registry { info, command } = self.registry;
+        let Registry { info, command } = match self.word {
+            Word::Registry(registry) => *registry,
+            Word::Package(arguments) => return package::run(&arguments),
+        };
         match command {
             None if info => Ok(Output::new(false).line(SUMMARY)?),
             Some(command) => command.run(self.form),

@@ -5,23 +5,30 @@
 //!
 //! A sub-command is one file under `commands/`: its arguments, its errors, and `run`.
 
+mod activation;
 mod cache;
 mod checked;
 mod commands;
+mod connection;
+mod coordinate;
 mod download;
 mod failure;
 mod frame;
 mod http;
 mod local;
+mod local_server;
 mod output;
 mod private_key;
 mod progress;
+mod reference;
 mod registry;
+mod remote;
 mod resume;
 mod saved;
 mod size;
 mod supply;
 mod table;
+mod upload;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -30,6 +37,7 @@ use clap::error::ErrorKind;
 
 use failure::Failure;
 use frame::Invocation;
+pub use reference::page as reference_page;
 
 /// One line that says what the command is for; the `dcos` command shows it.
 const SUMMARY: &str = "Build and manage packages of a package registry";

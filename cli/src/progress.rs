@@ -59,6 +59,13 @@ impl Transfer {
         }
     }
 
+    /// It has ended, and somebody else says so: the bar goes.
+    pub fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
     fn say(&self, counted: &Counted) {
         message(&format!("{}: {}/{}", self.label, Size(counted.done), Size(counted.total)));
     }

@@ -11,7 +11,7 @@ use snafu::{ResultExt, Snafu};
 use tokio::runtime::Runtime;
 use url::Url;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheError};
 use crate::download::{Download, DownloadError};
 use crate::local::{self, LocalError, Saved};
 use crate::registry::{Client, CredentialsError, Hosts, Keyring, PullError, Puller};
@@ -24,6 +24,12 @@ pub enum SupplyError {
     Download {
         /// Why.
         source: DownloadError,
+    },
+    /// There is no cache.
+    #[snafu(display("{source}"))]
+    Cache {
+        /// Why.
+        source: CacheError,
     },
     /// The user's credentials.
     #[snafu(display("{source}"))]
@@ -70,7 +76,8 @@ pub enum Images {
 pub struct Supply {
     runtime: Runtime,
     download: Download,
-    cache: Cache,
+    /// Opened when something is needed from elsewhere.
+    cache: Option<Cache>,
     images: Images,
     /// Files that are read until the bundle is written.
     saved: Vec<tempfile::NamedTempFile>,
@@ -78,11 +85,17 @@ pub struct Supply {
 
 impl Supply {
     /// Gets ready; nothing is asked yet.
-    pub fn new(cache: Cache, images: Images) -> Result<Self, SupplyError> {
+    pub fn new(images: Images) -> Result<Self, SupplyError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.context(StartSnafu)?;
         let download = Download::new().context(DownloadSnafu)?;
-        Ok(Self { runtime, download, cache, images, saved: Vec::new() })
+        Ok(Self { runtime, download, cache: None, images, saved: Vec::new() })
+    }
+
+    fn cache(&mut self) -> Result<Cache, SupplyError> {
+        let cache = self.cache.take().map_or_else(Cache::open, Ok).context(CacheSnafu)?;
+        self.cache = Some(cache.clone());
+        Ok(cache)
     }
 }
 
@@ -90,15 +103,18 @@ impl build::Supply for Supply {
     type Error = SupplyError;
 
     fn fetch(&mut self, url: &Url) -> Result<File, Self::Error> {
-        self.runtime.block_on(self.download.fetch(url, &self.cache)).context(DownloadSnafu)
+        let cache = self.cache()?;
+        self.runtime.block_on(self.download.fetch(url, &cache)).context(DownloadSnafu)
     }
 
     fn pull(&mut self, images: &[(String, Reference)]) -> Result<ImageSource, Self::Error> {
-        let Self { runtime, cache, saved, .. } = self;
+        let cache = &self.cache()?;
+        let Self { runtime, saved, .. } = self;
         match &self.images {
             Images::Engine => {
-                let Saved { source, file } =
-                    runtime.block_on(local::save(images, &cache.downloads())).context(LocalSnafu)?;
+                let folder = cache.downloads();
+                let saving = local::save(images, &folder);
+                let Saved { source, file } = runtime.block_on(saving).context(LocalSnafu)?;
                 saved.push(file);
                 Ok(source)
             }

@@ -51,7 +51,7 @@ pub struct Arguments {
     #[arg(long, env = "PACKAGE_REGISTRY_PUBLIC_HOST", value_name = "HOST[:PORT]")]
     pub public_host: Option<String>,
 
-    /// Who may change packages: everybody, or whom Kubernetes lets (TokenReview and SubjectAccessReview).
+    /// Who may change packages: everybody, nobody, or whom Kubernetes lets (TokenReview and SubjectAccessReview).
     #[arg(long, env = "PACKAGE_REGISTRY_AUTH", value_enum)]
     pub auth: AuthKind,
 
@@ -116,6 +116,8 @@ pub struct Arguments {
 pub enum AuthKind {
     /// Everybody may do everything.
     None,
+    /// Everybody may read, nobody may change anything.
+    ReadOnly,
     /// Kubernetes decides.
     Kubernetes,
 }
@@ -174,6 +176,8 @@ pub enum StorageConfig {
 pub enum AuthConfig {
     /// Nobody.
     None,
+    /// Nobody; nothing may be changed.
+    ReadOnly,
     /// Kubernetes.
     Kubernetes {
         /// Audience of tokens.
@@ -263,8 +267,9 @@ fn auth(kind: AuthKind, audience: Option<String>) -> Result<AuthConfig, InvalidF
     const FLAG: &str = "--token-audience";
     match (kind, audience) {
         (AuthKind::None, None) => Ok(AuthConfig::None),
-        (AuthKind::None, Some(_)) => {
-            InvalidFlagSnafu { flag: FLAG, problem: "needs --auth kubernetes; --auth none looks at no token" }.fail()
+        (AuthKind::ReadOnly, None) => Ok(AuthConfig::ReadOnly),
+        (AuthKind::None | AuthKind::ReadOnly, Some(_)) => {
+            InvalidFlagSnafu { flag: FLAG, problem: "needs --auth kubernetes; others look at no token" }.fail()
         }
         (AuthKind::Kubernetes, None) => {
             let problem = "is needed with --auth kubernetes: registry.dcos.io/NAMESPACE/NAME of the PackageRegistry";

@@ -229,3 +229,22 @@ async fn denials_are_in_the_audit_trail_and_tokens_never_are() {
     assert_eq!((parsed[1]["status"].as_u64(), parsed[1]["who"].as_str()), (Some(403), Some("reader")));
     assert!(!lines.concat().contains("secret-token"));
 }
+
+#[tokio::test]
+async fn a_read_only_registry_shows_everything_and_changes_nothing() {
+    let setup = Setup { auth: Auth::ReadOnly, ..Setup::on(Arc::new(MemoryStorage::new())) };
+    let client = setup.start().await.unwrap();
+    for path in ["/repo", "/v2/", "/api/v1/packages", "/api/v1/status"] {
+        assert_eq!(client.get(path).await.status, StatusCode::OK, "{path}");
+    }
+    for (method, path) in [
+        (Method::POST, "/api/v1/uploads"),
+        (Method::DELETE, "/api/v1/packages/a/1"),
+        (Method::PUT, "/api/v1/declarations/x"),
+        (Method::POST, "/v2/a/blobs/uploads/"),
+    ] {
+        let answer = client.call(method, path, &[], Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
+        assert!(answer.text().contains("read-only"), "{}", answer.text());
+    }
+}

@@ -11,7 +11,7 @@ use crate::image::archive::{self, ArchiveError, Keep};
 use crate::image::layout::{Named, is_layout, read_index};
 use crate::model::File;
 use crate::universe::{Metadata, MetadataError};
-use crate::zip::{ZipError, ZipStream};
+use crate::zip::{Entry, ZipError, ZipStream};
 
 /// Bytes of `metadata.json`: what is parsed takes many times its size in memory.
 pub(super) const METADATA_BYTES: u64 = 4 << 20;
@@ -42,7 +42,7 @@ impl Collected {
     /// Takes the entry that the stream gave last.
     pub(super) fn take<R: Read, S: Sink>(
         &mut self,
-        name: &str,
+        Entry { name, stored_at }: &Entry,
         zip: &mut ZipStream<R>,
         sink: &mut S,
         limits: &Limits,
@@ -62,6 +62,7 @@ impl Collected {
                 self.signature(name, number, bytes)?;
             }
             EntryKind::Resource { digest, name: file_name } => {
+                sink.begins(*stored_at);
                 let Receipt { digest, size } = blob(name, &digest, zip, sink)?;
                 self.files.insert(name.to_owned(), File { name: file_name, digest, size });
             }
@@ -74,15 +75,16 @@ impl Collected {
             EntryKind::Index => {
                 let bytes = small(name, zip, limits.json)?;
                 let images = read_index(&bytes).or_else(|reason| InvalidSnafu { place: name, reason }.fail())?;
-                self.images_are(images, INDEX)?;
                 self.index = Some(bytes);
+                self.images_are(images, INDEX)?;
             }
             EntryKind::Blob(digest) => {
+                sink.begins(*stored_at);
                 let Receipt { digest, size } = blob(name, &digest, zip, sink)?;
                 self.layout_blobs.insert(digest.clone());
                 self.blobs.insert(digest, size);
             }
-            EntryKind::DockerArchive => self.docker_archive(zip, sink, limits)?,
+            EntryKind::DockerArchive => self.docker_archive(*stored_at, zip, sink, limits)?,
             EntryKind::Folder => {
                 small(name, zip, 0)?;
             }
@@ -110,11 +112,12 @@ impl Collected {
 
     fn docker_archive<R: Read, S: Sink>(
         &mut self,
+        stored_at: Option<u64>,
         zip: &mut ZipStream<R>,
         sink: &mut S,
         limits: &Limits,
     ) -> Result<(), ReadError<S::Error>> {
-        let read = archive::read(&mut zip.body(), &mut InSink(sink), limits);
+        let read = archive::read(&mut zip.body(), &mut InSink { sink, stored_at }, limits);
         if let Some(fault) = zip.take_fault() {
             return Err(fault.into());
         }
@@ -142,21 +145,27 @@ impl Collected {
 }
 
 /// A sink that takes the files of an archive.
-struct InSink<'a, S>(&'a mut S);
+struct InSink<'a, S> {
+    sink: &'a mut S,
+    /// Where the archive begins.
+    stored_at: Option<u64>,
+}
 
 impl<S: Sink> Keep for InSink<'_, S> {
     type Error = S::Error;
 
-    fn keep(&mut self, _offset: u64, body: &mut dyn Read) -> Result<Receipt, Self::Error> {
-        self.0.blob(body)
+    fn keep(&mut self, offset: u64, body: &mut dyn Read) -> Result<Receipt, Self::Error> {
+        self.sink.begins(self.stored_at.map(|start| start + offset));
+        self.sink.blob(body)
     }
 
     fn add(&mut self, mut document: &[u8]) -> Result<Receipt, Self::Error> {
-        self.0.blob(&mut document)
+        self.sink.begins(None);
+        self.sink.blob(&mut document)
     }
 
     fn read_back(&mut self, digest: &str, limit: u64) -> Result<Vec<u8>, Self::Error> {
-        self.0.read_back(digest, limit)
+        self.sink.read_back(digest, limit)
     }
 }
 

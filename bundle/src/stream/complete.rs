@@ -12,6 +12,7 @@ use crate::manifest::Manifest;
 use crate::model::{Bundle, Descriptor, Image};
 use crate::reference::Reference;
 use crate::universe::Metadata;
+use crate::write;
 
 /// Manifests, configs and layers of all images and referrers together; what several images share counts for each.
 const MOST_DESCRIPTORS: usize = 200_000;
@@ -57,6 +58,9 @@ pub(super) fn complete<S: Sink>(
     let content = images.iter().flat_map(|image| image.manifests.iter().chain(&image.blobs));
     let sizes = content.map(|blob| (&blob.digest, blob.size)).chain(files.iter().map(|file| (&file.digest, file.size)));
     let size = sizes.collect::<BTreeMap<_, _>>().into_values().sum();
+    let targets: BTreeMap<_, _> = images.iter().map(|image| (image.reference.clone(), image.target.clone())).collect();
+    let made = || write::index(&targets).into_bytes();
+    let index = index.or_else(|| (!targets.is_empty()).then(made));
     Ok(Bundle {
         content_digest: sha256(&content_document(&metadata, &files, images.iter().map(Image::content))),
         size,

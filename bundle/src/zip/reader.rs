@@ -34,6 +34,8 @@ pub struct ZipLimits {
 pub struct Entry {
     /// Relative path with `/`; a folder's ends in one.
     pub name: String,
+    /// Where in the file its bytes begin; `None` when they are deflated.
+    pub stored_at: Option<u64>,
 }
 
 /// A ZIP file read front to back.
@@ -82,6 +84,7 @@ impl<R: Read> ZipStream<R> {
         let name = entry_name(bytes, header.facts.flags, &at)?;
         let extra = self.source.take(header.extra_length, &name)?;
         let mut facts = header.facts;
+        let stored_at = (facts.method == STORED).then(|| self.source.position());
         let wide = local_sizes(&mut facts, &extra).or_else(|reason| InvalidSnafu { place: &name, reason }.fail())?;
         if let Some(reason) = refusal(&facts, &self.limits) {
             return InvalidSnafu { place: name, reason }.fail();
@@ -99,7 +102,7 @@ impl<R: Read> ZipStream<R> {
             crc: crc32fast::Hasher::new(),
             ended: false,
         });
-        Ok(Some(Entry { name }))
+        Ok(Some(Entry { name, stored_at }))
     }
 
     /// The body of the entry that was given last.

@@ -76,7 +76,7 @@ impl<W: Write + Seek> ZipWriter<W> {
         let offset = self.position;
         self.header(name, &facts)?;
         let mut hashed = Hashed { output: &mut self.output, crc: crc32fast::Hasher::new() };
-        let copied = io::copy(content, &mut hashed)?;
+        let copied = copy(content, &mut hashed)?;
         facts.crc = hashed.crc.finalize();
         self.position += copied;
         if copied != size {
@@ -183,6 +183,24 @@ impl<W: Write + Seek> ZipWriter<W> {
         ];
         self.put(&record.concat())?;
         self.put(&[&LOCATOR64[..], &[0; 4], &position, &1_u32.to_le_bytes()].concat())
+    }
+}
+
+/// Bytes that are copied at a time: layers are large, and each piece costs a call of the system on both sides.
+const PIECE: usize = 256 * 1024;
+
+fn copy(input: &mut dyn Read, output: &mut impl Write) -> io::Result<u64> {
+    let mut buffer = vec![0; PIECE];
+    let mut copied = 0;
+    loop {
+        let count = match input.read(&mut buffer) {
+            Ok(0) => return Ok(copied),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        output.write_all(buffer.get(..count).unwrap_or_default())?;
+        copied += count as u64;
     }
 }
 

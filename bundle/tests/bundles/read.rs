@@ -386,26 +386,6 @@ fn referrers_travel_with_their_image() {
     refused(&entries(b"another"), "images/index.json", "belongs to no image");
 }
 
-fn docker_bundle(archive: Vec<u8>) -> Entries {
-    let mut entries = whole();
-    entries.truncate(3);
-    with(entries, "docker/images.tar", archive)
-}
-
-fn legacy_archive(names: &str) -> Vec<u8> {
-    let sample = image("amd64");
-    let (id, config) = ("a".repeat(64), format!("{}.json", hex(&sample.config)));
-    let manifest = format!(r#"[{{"Config":"{config}","RepoTags":{names},"Layers":["{id}/layer.tar"]}}]"#);
-    tarred(&[
-        (&format!("{id}/VERSION"), b"1.0"),
-        (&format!("{id}/json"), b"{}"),
-        (&format!("{id}/layer.tar"), &sample.layer),
-        (&config, &sample.config),
-        ("manifest.json", manifest.as_bytes()),
-        ("repositories", b"{}"),
-    ])
-}
-
 #[test]
 fn an_archive_of_docker_save_becomes_oci_manifests() {
     let sample = image("amd64");

@@ -164,3 +164,25 @@ pub fn tarred(files: &[(&str, &[u8])]) -> Vec<u8> {
     }
     tar.into_inner().unwrap()
 }
+
+/// A bundle that has its images as `docker save` writes them.
+pub fn docker_bundle(archive: Vec<u8>) -> Entries {
+    let mut entries = whole();
+    entries.truncate(3);
+    with(entries, "docker/images.tar", archive)
+}
+
+/// What older `docker save` writes, with these names.
+pub fn legacy_archive(names: &str) -> Vec<u8> {
+    let sample = image("amd64");
+    let (id, config) = ("a".repeat(64), format!("{}.json", hex(&sample.config)));
+    let manifest = format!(r#"[{{"Config":"{config}","RepoTags":{names},"Layers":["{id}/layer.tar"]}}]"#);
+    tarred(&[
+        (&format!("{id}/VERSION"), b"1.0"),
+        (&format!("{id}/json"), b"{}"),
+        (&format!("{id}/layer.tar"), &sample.layer),
+        (&config, &sample.config),
+        ("manifest.json", manifest.as_bytes()),
+        ("repositories", b"{}"),
+    ])
+}

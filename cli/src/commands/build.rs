@@ -11,7 +11,6 @@ use bundle::stream::Limits;
 use clap::Args;
 use snafu::{ResultExt, Snafu};
 
-use crate::cache::{Cache, CacheError};
 use crate::output::{Json, Output, warning};
 use crate::registry::{Hosts, HostsError};
 use crate::saved::{Mode, SaveError, Unsaved};
@@ -72,12 +71,6 @@ pub enum BuildCommandError {
         /// Why.
         source: HostsError,
     },
-    /// There is no cache.
-    #[snafu(display("{source}"))]
-    Cache {
-        /// Why.
-        source: CacheError,
-    },
     /// Nothing can be downloaded.
     #[snafu(display("{source}"))]
     Supply {
@@ -118,7 +111,7 @@ pub fn run(arguments: &Arguments) -> Result<(), BuildCommandError> {
         let hosts = Hosts::new(arguments.hosts_dir.clone()).context(HostsDirSnafu)?;
         Images::Registries { hosts, platforms: arguments.platforms.clone() }
     };
-    let mut supply = Supply::new(Cache::open().context(CacheSnafu)?, images).context(SupplySnafu)?;
+    let mut supply = Supply::new(images).context(SupplySnafu)?;
     let coordinate = definition.coordinate();
     let name = format!("{}-{}.dcos", coordinate.name, coordinate.version);
     let mut file = Unsaved::start(output_directory, &name).context(SaveSnafu)?;

@@ -315,16 +315,22 @@ impl Puller<'_> {
             }
             self.client.get(endpoint, source.repository, &rest, &headers).await
         };
-        fill(partial, Some(size), ask, advance).await.map_err(|error| match error {
-            ResumeError::Request { source } => source,
-            other => refused(other.to_string()),
-        })?;
-        let found = partial.digest();
-        if found != digest {
+        loop {
+            let resumed = partial.size() > 0;
+            fill(partial, Some(size), &ask, advance).await.map_err(|error| match error {
+                ResumeError::Request { source } => source,
+                other => refused(other.to_string()),
+            })?;
+            let found = partial.digest();
+            if found == digest {
+                return Ok(());
+            }
             partial.clear().map_err(|error| refused(error.to_string()))?;
-            return Err(refused(format!("its content has digest {found}")));
+            // What was there from before may be what was wrong.
+            if !resumed {
+                return Err(refused(format!("its content has digest {found}")));
+            }
         }
-        Ok(())
     }
 }
 

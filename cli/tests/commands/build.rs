@@ -318,3 +318,21 @@ fn definitions_that_break_a_rule_are_refused_with_the_file_and_the_place_in_it()
     }
     assert!(otherwise.is_empty(), "{}", otherwise.concat());
 }
+
+#[test]
+fn without_anything_from_elsewhere_no_cache_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    whole(path);
+    layout(&path.join("layout"), "acme/web:1");
+    // A file where the folder would be.
+    let blocked = path.join("package/cli");
+    let built = |images: &[&str]| {
+        let arguments = [&["registry", "build", DEFINITION][..], images].concat();
+        crate::program::finish(crate::program::program(path, &arguments).env("XDG_CACHE_HOME", &blocked))
+    };
+    let ran = built(&["--images=oci:layout"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let ran = built(&[]);
+    assert!(ran.code == 1 && ran.err.contains("the cache") && ran.err.contains("package/cli"), "{}", ran.err);
+}

@@ -325,8 +325,14 @@ fn what_is_damaged_in_the_cache_is_got_again() {
     registry.image("acme/web", Some("1"), "amd64", &[b"layer"]);
     define(folder.path(), &[&format!("{}/acme/web:1", registry.host)]);
     build(folder.path(), &[]);
-    let blob = cache(folder.path()).join("dcos-registry/blobs/sha256").join(hex(b"layer"));
+    let store = cache(folder.path()).join("dcos-registry");
+    let blob = store.join("blobs/sha256").join(hex(b"layer"));
     fs::write(&blob, "LAYER").unwrap();
+    build(folder.path(), &[]);
+    assert_eq!(fs::read(&blob).unwrap(), b"layer");
+    // A beginning that is wrong is found out in the end, and all of it is got.
+    fs::remove_file(&blob).unwrap();
+    fs::write(store.join("partial").join(hex(b"layer")), "evi").unwrap();
     build(folder.path(), &[]);
     assert_eq!(fs::read(&blob).unwrap(), b"layer");
 }
@@ -396,4 +402,35 @@ fn builds_at_the_same_time_share_what_they_download() {
     assert_eq!(blobs, 1);
     let read = |output: &str| fs::read(folder.path().join(output).join("sample-1.dcos")).unwrap();
     assert!(read("one") == read("two") && read("two") == read("three"));
+}
+
+/// The most memory that a build had at a time, in bytes, as the system counted it.
+#[cfg(target_os = "linux")]
+fn peak(folder: &Path) -> u64 {
+    let mut child = program(folder, &BUILD).stdout(Stdio::null()).spawn().unwrap();
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        peak = line.map_or(peak, |kib: u64| peak.max(kib * 1024));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(child.wait().unwrap().success());
+    peak
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_the_images() {
+    const MIB: u64 = 1 << 20;
+    let registry = Registry::start(Behaviour::default());
+    let mut peaks = Vec::new();
+    for (tag, size) in [("small", 1), ("large", 48)] {
+        let folder = tempfile::tempdir().unwrap();
+        registry.image("acme/web", Some(tag), "amd64", &[&noise(size, usize::from(size) << 20)]);
+        define(folder.path(), &[&format!("{}/acme/web:{tag}", registry.host)]);
+        peaks.push(peak(folder.path()));
+    }
+    assert!(peaks[0] > MIB && peaks[1] < peaks[0] + 16 * MIB, "{peaks:?}");
 }

@@ -7,6 +7,7 @@
 mod access;
 mod admission;
 mod bucket;
+mod command_line;
 mod crash;
 mod invalid_package;
 mod neighbours;

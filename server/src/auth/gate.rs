@@ -105,7 +105,7 @@ async fn is_taken(server: &Server, id: &str) -> bool {
 }
 
 async fn identify(auth: &Auth, headers: &HeaderMap) -> Result<Identity, AuthError> {
-    if matches!(auth, Auth::None) {
+    if matches!(auth, Auth::None | Auth::ReadOnly) {
         return Ok(Identity::Anonymous);
     }
     let message = match presented(headers) {

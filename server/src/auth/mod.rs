@@ -17,6 +17,8 @@ use table::Verb;
 pub enum Auth {
     /// Nobody is asked; everybody may do everything.
     None,
+    /// Nobody is asked; everybody may read, nobody may change anything.
+    ReadOnly,
     /// Kubernetes' tokens and rights.
     Kubernetes(Kubernetes),
 }
@@ -71,7 +73,7 @@ impl Auth {
     /// A token that isn't good.
     pub async fn authenticate(&self, token: &str) -> Result<Identity, AuthError> {
         match self {
-            Self::None => Ok(Identity::Anonymous),
+            Self::None | Self::ReadOnly => Ok(Identity::Anonymous),
             Self::Kubernetes(kubernetes) => kubernetes.authenticate(token).await,
         }
     }
@@ -83,6 +85,8 @@ impl Auth {
     pub async fn authorize(&self, identity: &Identity, verb: Verb) -> Result<(), AuthError> {
         match (self, identity) {
             (Self::None, _) => Ok(()),
+            (Self::ReadOnly, _) if verb == Verb::Get => Ok(()),
+            (Self::ReadOnly, _) => Err(AuthError::Forbidden { message: "this registry is read-only".to_owned() }),
             (Self::Kubernetes(kubernetes), Identity::Kubernetes(user)) => kubernetes.authorize(user, verb).await,
             (Self::Kubernetes(_), Identity::Anonymous) => {
                 Err(AuthError::Forbidden { message: "nobody may without a token".to_owned() })

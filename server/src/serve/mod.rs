@@ -193,6 +193,7 @@ impl Running {
 async fn authentication(auth: AuthConfig) -> Result<Auth, StartError> {
     match auth {
         AuthConfig::None => Ok(Auth::None),
+        AuthConfig::ReadOnly => Ok(Auth::ReadOnly),
         AuthConfig::Kubernetes { audience, namespace } => {
             let failed = |message: String| StartError::Cluster { message };
             let config = kube::Config::infer().await.map_err(|error| failed(error.to_string()))?;

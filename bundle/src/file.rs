@@ -1,0 +1,182 @@
+//! A bundle in a file: read once to its end and checked, then any part of it from where it is.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::{Arc, Mutex};
+
+use sha2::{Digest, Sha256};
+
+use crate::digest::hex;
+use crate::model::Bundle;
+use crate::stream::{self, Limits, ReadError, Receipt, Sink};
+
+/// A bundle that was found right, and where its files and image blobs are.
+#[derive(Debug)]
+pub struct BundleFile {
+    bundle: Bundle,
+    parts: Parts,
+}
+
+impl BundleFile {
+    /// Reads the whole file and checks everything in it. What is packed in it, or made from an image archive, is put into
+    /// `unpacked`, an empty file; a bundle that this project wrote needs none of it. `advance` is told of bytes that were read.
+    ///
+    /// # Errors
+    /// As [`stream::read`].
+    pub fn read(
+        file: File,
+        unpacked: File,
+        limits: &Limits,
+        advance: &mut dyn FnMut(u64),
+    ) -> Result<Self, ReadError<io::Error>> {
+        let whole = Shared::new(file);
+        let mut parts =
+            Parts { file: whole.clone(), unpacked: Shared::new(unpacked), places: BTreeMap::new(), next: None, end: 0 };
+        let input = Counted { input: whole.from(0), advance };
+        let bundle = stream::read(input, &mut parts, limits)?;
+        Ok(Self { bundle, parts })
+    }
+
+    /// What is in it.
+    #[must_use]
+    pub const fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// Bytes of a file or image blob.
+    #[must_use]
+    pub fn size(&self, digest: &str) -> Option<u64> {
+        self.parts.places.get(digest).map(|place| place.size)
+    }
+
+    /// A file or image blob from its byte `from` on. The one who reads it compares its digest: the file may have changed.
+    #[must_use]
+    pub fn part(&self, digest: &str, from: u64) -> Option<impl Read + Send + use<>> {
+        let place = self.parts.places.get(digest)?;
+        let file = if place.unpacked { &self.parts.unpacked } else { &self.parts.file };
+        let skipped = from.min(place.size);
+        Some(file.from(place.offset + skipped).take(place.size - skipped))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    unpacked: bool,
+    offset: u64,
+    size: u64,
+}
+
+#[derive(Debug)]
+struct Parts {
+    file: Shared,
+    unpacked: Shared,
+    places: BTreeMap<String, Place>,
+    /// Where the next blob is in the file.
+    next: Option<u64>,
+    /// Bytes in `unpacked`.
+    end: u64,
+}
+
+impl Sink for Parts {
+    type Error = io::Error;
+
+    fn begins(&mut self, at: Option<u64>) {
+        self.next = at;
+    }
+
+    fn blob(&mut self, body: &mut dyn Read) -> Result<Receipt, Self::Error> {
+        let (unpacked, offset) = match self.next.take() {
+            Some(offset) => (false, offset),
+            None => (true, self.end),
+        };
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 1 << 16];
+        let mut size = 0;
+        loop {
+            let count = body.read(&mut buffer)?;
+            let bytes = buffer.get(..count).unwrap_or_default();
+            if count == 0 {
+                break;
+            }
+            if unpacked {
+                self.unpacked.write(offset + size, bytes)?;
+            }
+            hasher.update(bytes);
+            size += count as u64;
+        }
+        if unpacked {
+            self.end += size;
+        }
+        let digest = format!("sha256:{}", hex(&hasher.finalize()));
+        self.places.entry(digest.clone()).or_insert(Place { unpacked, offset, size });
+        Ok(Receipt { digest, size })
+    }
+
+    fn read_back(&mut self, digest: &str, limit: u64) -> Result<Vec<u8>, Self::Error> {
+        let wrong = || io::Error::new(io::ErrorKind::InvalidData, format!("{digest} has more than {limit} bytes"));
+        let &Place { unpacked, offset, size } =
+            self.places.get(digest).filter(|place| place.size <= limit).ok_or_else(wrong)?;
+        let mut bytes = Vec::new();
+        let file = if unpacked { &self.unpacked } else { &self.file };
+        file.from(offset).take(size).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// A file that is read at several places at once.
+#[derive(Clone, Debug)]
+struct Shared(Arc<Mutex<File>>);
+
+impl Shared {
+    fn new(file: File) -> Self {
+        Self(Arc::new(Mutex::new(file)))
+    }
+
+    fn from(&self, position: u64) -> At {
+        At { file: self.clone(), position }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
+        let mut file = self.0.lock().map_err(|_| io::Error::other("another reader of the bundle failed"))?;
+        act(&mut file)
+    }
+
+    fn write(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        self.with(|file| {
+            file.seek(SeekFrom::Start(position))?;
+            file.write_all(bytes)
+        })
+    }
+}
+
+/// A place in a shared file.
+struct At {
+    file: Shared,
+    position: u64,
+}
+
+impl Read for At {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let position = self.position;
+        let count = self.file.with(|file| {
+            file.seek(SeekFrom::Start(position))?;
+            file.read(out)
+        })?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+struct Counted<'a, R> {
+    input: R,
+    advance: &'a mut dyn FnMut(u64),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(out)?;
+        (self.advance)(count as u64);
+        Ok(count)
+    }
+}

@@ -1,0 +1,15 @@
+//! Making a registry: what is asked for becomes an object, the operator is brought where it is missing, and what the operator
+//! says is waited for.
+
+mod install;
+mod options;
+mod schema;
+mod wait;
+
+pub use install::install_if_missing;
+pub use options::{Plan, plan};
+pub use schema::options_schema;
+pub use wait::until_ready;
+
+/// Field manager of what this command applies.
+pub const FIELD_MANAGER: &str = "dcos-registry";

@@ -1,0 +1,108 @@
+//! Waiting for a registry to become Ready, saying what it waits for.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crds::{PackageRegistry, condition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::Api;
+use snafu::{ResultExt, Snafu};
+
+use crate::http::chain;
+use crate::output::message;
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a registry is not Ready.
+#[derive(Debug, Snafu)]
+pub enum WaitError {
+    /// The cluster does not answer.
+    #[snafu(display("PackageRegistry {name}: {}", chain(source)))]
+    Kubernetes {
+        /// Which.
+        name: String,
+        /// What it says.
+        #[snafu(source(from(kube::Error, Box::new)))]
+        source: Box<kube::Error>,
+    },
+    /// Nothing will change until somebody acts.
+    #[snafu(display("PackageRegistry {name}: {reason}"))]
+    Stalled {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It takes too long.
+    #[snafu(display("PackageRegistry {name} is not Ready after {} seconds: {reason}", limit.as_secs()))]
+    Late {
+        /// Which.
+        name: String,
+        /// What holds it back.
+        reason: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+}
+
+/// Waits, and prints each condition when it changes.
+pub async fn until_ready(
+    registries: &Api<PackageRegistry>,
+    name: &str,
+    limit: Duration,
+) -> Result<PackageRegistry, WaitError> {
+    let (started, mut said) = (Instant::now(), BTreeMap::new());
+    let mut reason = "the operator has not looked at it yet".to_owned();
+    while started.elapsed() < limit {
+        let registry = registries.get(name).await.context(KubernetesSnafu { name })?;
+        let current = registry.metadata.generation;
+        let status = registry.status.clone().unwrap_or_default();
+        if status.observed_generation == current {
+            for line in news(&mut said, &status.conditions) {
+                message(&line);
+            }
+            let is = |type_: &str| status.conditions.iter().find(|it| it.type_ == type_ && it.status == "True");
+            if is(condition::READY).is_some() {
+                return Ok(registry);
+            }
+            if let Some(stalled) = is(condition::STALLED) {
+                return StalledSnafu { name, reason: stalled.message.clone() }.fail();
+            }
+            let ready = status.conditions.iter().find(|it| it.type_ == condition::READY);
+            reason = ready.map_or(reason, |ready| ready.message.clone());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    LateSnafu { name, reason, limit }.fail()
+}
+
+/// What changed since the last time: `NodesTrusted False: 1/2 nodes`.
+fn news(said: &mut BTreeMap<String, String>, conditions: &[Condition]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for condition in conditions {
+        let line = format!("{:<17} {:<7} {}", condition.type_, condition.status, condition.message);
+        if said.insert(condition.type_.clone(), line.clone()).as_ref() != Some(&line) {
+            lines.push(line.trim_end().to_owned());
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_is_said_again_only_when_it_changed() {
+        let condition = |status: &str| {
+            let text = format!(
+                r#"{{"type":"StorageReady","status":"{status}","reason":"x","message":"m","lastTransitionTime":"2026-01-01T00:00:00Z"}}"#
+            );
+            serde_json::from_str::<Condition>(&text).unwrap()
+        };
+        let mut said = BTreeMap::new();
+        assert_eq!(news(&mut said, &[condition("False")]), ["StorageReady      False   m"]);
+        assert!(news(&mut said, &[condition("False")]).is_empty());
+        assert_eq!(news(&mut said, &[condition("True")]).len(), 1);
+    }
+}

@@ -1,0 +1,244 @@
+//! Calls of a registry's `/api/v1`. Each is made again while that can help; what is sent twice has the same effect as once.
+
+use api::upload::UPLOAD_OFFSET;
+use api::{ApiError, BASE_PATH, PackageContent, PackageInfo, PackageList, ServerStatus, Upload};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RANGE, RETRY_AFTER};
+use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use snafu::ResultExt;
+use std::time::Duration;
+use url::Url;
+
+use super::error::{AnswerSnafu, CallError, RefusedSnafu, TokenSnafu, TransportSnafu};
+use super::token::Credentials;
+use crate::http::{ATTEMPTS, USER_AGENT};
+use crate::output::message;
+
+/// Longest pause that a registry may ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A registry's API.
+pub struct Api {
+    client: Client,
+    base: Url,
+    credentials: Credentials,
+    verbosity: u8,
+}
+
+/// Where an upload of a blob goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Patched {
+    /// The piece was taken; the next begins here.
+    Taken(u64),
+    /// It begins elsewhere: somebody else sent something, or an answer was lost.
+    Elsewhere(u64),
+}
+
+impl Api {
+    /// Calls below an address.
+    pub const fn new(client: Client, base: Url, credentials: Credentials, verbosity: u8) -> Self {
+        Self { client, base, credentials, verbosity }
+    }
+
+    /// Calls of a server on this machine that takes everybody.
+    pub fn local(base: Url) -> Result<Self, reqwest::Error> {
+        let client = Client::builder().no_proxy().user_agent(USER_AGENT).build()?;
+        Ok(Self::new(client, base, Credentials::None, 0))
+    }
+
+    /// The registry's address.
+    pub const fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// The catalogue.
+    pub async fn packages(&self) -> Result<PackageList, CallError> {
+        self.json(Method::GET, &["packages"]).await
+    }
+
+    /// One package; `None` when the registry doesn't know it.
+    pub async fn package(&self, name: &str, version: &str) -> Result<Option<PackageInfo>, CallError> {
+        known(self.json(Method::GET, &["packages", name, version]).await)
+    }
+
+    /// Asks for a package to be removed; `None` when the registry doesn't know it.
+    pub async fn remove(&self, name: &str, version: &str) -> Result<Option<PackageInfo>, CallError> {
+        known(self.json(Method::DELETE, &["packages", name, version]).await)
+    }
+
+    /// Everything that a package consists of; `None` when the registry doesn't know it.
+    pub async fn content(&self, name: &str, version: &str) -> Result<Option<PackageContent>, CallError> {
+        known(self.json(Method::GET, &["packages", name, version, "content"]).await)
+    }
+
+    /// Bytes of a package from one byte on. One attempt.
+    pub async fn part(&self, name: &str, version: &str, digest: &str, from: u64) -> Result<Response, CallError> {
+        let path = ["packages", name, version, "blobs", digest];
+        let answer =
+            self.once(Method::GET, &path, |request| {
+                if from == 0 { request } else { request.header(RANGE, format!("bytes={from}-")) }
+            })
+            .await?;
+        let expected = if from == 0 { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
+        if answer.status() == expected {
+            return Ok(answer);
+        }
+        let reason = format!("status {} for {digest}, must be {expected}", answer.status());
+        AnswerSnafu { base: self.base.as_str(), reason }.fail()
+    }
+
+    /// What the server says of itself.
+    pub async fn status(&self) -> Result<ServerStatus, CallError> {
+        self.json(Method::GET, &["status"]).await
+    }
+
+    /// Says what a package consists of and hears what is missing.
+    pub async fn open_upload(&self, content: &PackageContent) -> Result<Upload, CallError> {
+        let body = serde_json::to_vec(content).unwrap_or_default();
+        let add = |request: RequestBuilder| request.header(CONTENT_TYPE, "application/json").body(body.clone());
+        self.read(self.repeated(Method::POST, &["uploads"], add).await?).await
+    }
+
+    /// How far an upload is.
+    pub async fn upload(&self, id: &str) -> Result<Upload, CallError> {
+        self.json(Method::GET, &["uploads", id]).await
+    }
+
+    /// How many bytes of a blob the registry has.
+    pub async fn offset(&self, id: &str, digest: &str) -> Result<u64, CallError> {
+        let answer = self.repeated(Method::HEAD, &["uploads", id, "blobs", digest], |request| request).await?;
+        self.offset_of(answer.headers())
+    }
+
+    /// Sends a piece of a blob that begins at `offset`. One attempt: where to go on is for the registry to say.
+    pub async fn patch(
+        &self,
+        id: &str,
+        digest: &str,
+        offset: u64,
+        size: u64,
+        body: Body,
+    ) -> Result<Patched, CallError> {
+        let path = ["uploads", id, "blobs", digest];
+        let request = self.request(Method::PATCH, &path).await?;
+        let request = request.header(UPLOAD_OFFSET, offset).header(CONTENT_LENGTH, size);
+        let request = request.header(CONTENT_TYPE, "application/octet-stream");
+        let answer = self.sent(request.body(body)).await?;
+        match (answer.status(), self.offset_of(answer.headers())) {
+            (StatusCode::CONFLICT, Ok(right)) => Ok(Patched::Elsewhere(right)),
+            (status, offset) if status.is_success() => offset.map(Patched::Taken),
+            _ => Err(self.refusal(answer).await),
+        }
+    }
+
+    /// Asks for a package, all of whose bytes were sent, to be published. A registry that still lacks some says so.
+    pub async fn complete(&self, id: &str) -> Result<Upload, CallError> {
+        match self.json(Method::POST, &["uploads", id, "complete"]).await {
+            Err(CallError::Refused { status: StatusCode::CONFLICT, message, pause }) => {
+                let upload = self.upload(id).await?;
+                if upload.missing.is_empty() {
+                    return RefusedSnafu { status: StatusCode::CONFLICT, message, pause }.fail();
+                }
+                Ok(upload)
+            }
+            answer => answer,
+        }
+    }
+
+    async fn json<T: DeserializeOwned>(&self, method: Method, path: &[&str]) -> Result<T, CallError> {
+        self.read(self.repeated(method, path, |request| request).await?).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, answer: Response) -> Result<T, CallError> {
+        let base = self.base.as_str();
+        let bytes = answer.bytes().await.map_err(reqwest::Error::without_url).context(TransportSnafu { base })?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| CallError::Answer { base: base.to_owned(), reason: error.to_string() })
+    }
+
+    async fn repeated(
+        &self,
+        method: Method,
+        path: &[&str],
+        add: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, CallError> {
+        let mut attempt = 1;
+        loop {
+            match self.once(method.clone(), path, &add).await {
+                Err(error) => match error.pause(attempt) {
+                    Some(pause) if attempt < ATTEMPTS => tokio::time::sleep(pause).await,
+                    _ => return Err(error),
+                },
+                answer => return answer,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// One attempt, a second one when the token had ended.
+    async fn once(
+        &self,
+        method: Method,
+        path: &[&str],
+        add: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, CallError> {
+        let mut answer = self.sent(add(self.request(method.clone(), path).await?)).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED && self.credentials.renew().await {
+            answer = self.sent(add(self.request(method, path).await?)).await?;
+        }
+        if answer.status().is_success() { Ok(answer) } else { Err(self.refusal(answer).await) }
+    }
+
+    async fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, CallError> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(BASE_PATH.split('/').filter(|segment| !segment.is_empty())).extend(path);
+        }
+        if self.verbosity > 0 {
+            message(&format!("{method} {url}"));
+        }
+        let authorization = self.credentials.authorization().await.context(TokenSnafu)?;
+        let request = self.client.request(method, url);
+        Ok(match authorization {
+            Some(value) => request.header(AUTHORIZATION, value),
+            None => request,
+        })
+    }
+
+    async fn sent(&self, request: RequestBuilder) -> Result<Response, CallError> {
+        let answer = request.send().await.map_err(reqwest::Error::without_url);
+        let answer = answer.context(TransportSnafu { base: self.base.as_str() })?;
+        if self.verbosity > 1 {
+            message(&format!("{} {}", answer.status(), answer.url().path()));
+        }
+        Ok(answer)
+    }
+
+    async fn refusal(&self, answer: Response) -> CallError {
+        let status = answer.status();
+        let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let pause = asked.map(Duration::from_secs).map(|pause| pause.min(LONGEST_PAUSE));
+        let bytes = answer.bytes().await.unwrap_or_default();
+        let said = serde_json::from_slice::<ApiError>(&bytes).map(|error| error.message);
+        let base = self.base.as_str();
+        let message = match (said, status) {
+            (Ok(said), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => format!("the registry at {base}: {said}"),
+            (Ok(said), _) => said,
+            (Err(_), _) => format!("the registry at {base} answers {status}"),
+        };
+        CallError::Refused { status, message, pause }
+    }
+
+    fn offset_of(&self, headers: &HeaderMap) -> Result<u64, CallError> {
+        let offset = headers.get(UPLOAD_OFFSET).and_then(|value| value.to_str().ok()?.parse().ok());
+        let missing = || AnswerSnafu { base: self.base.as_str(), reason: format!("it has no {UPLOAD_OFFSET}") };
+        offset.map_or_else(|| missing().fail(), Ok)
+    }
+}
+
+fn known<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
+    match answer {
+        Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(None),
+        answer => answer.map(Some),
+    }
+}

@@ -1,0 +1,117 @@
+//! The registry found through a cluster.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::kubernetes::{Answers, Kubernetes, REGISTRIES, condition, list, registry};
+use crate::packages::built;
+use crate::program::{fail, succeed};
+use crate::server::Server;
+
+const CLUSTER: &str = "--kubeconfig=kubeconfig";
+
+fn of(server: &Server) -> Value {
+    let ready = condition("Ready", "True", "Succeeded", "serves");
+    json!({"url": format!("https://localhost:{}", server.port), "caBundle": fs::read_to_string(server.ca_file()).unwrap(),
+        "conditions": [ready], "observedGeneration": 1, "nodes": {"trusted": 2, "desired": 2, "summary": "2/2"}})
+}
+
+fn answers(registries: &[Value]) -> Answers {
+    let token = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": {"audiences": []},
+        "status": {"token": "made-for-the-publisher", "expirationTimestamp": "2126-01-01T00:00:00Z"}});
+    Answers::from([
+        (("GET", REGISTRIES.to_owned()), list(registries)),
+        (("POST", "/api/v1/namespaces/apps/serviceaccounts/blue-publisher/token".to_owned()), token),
+        (("GET", REGISTRIES.replace("packageregistries", "packages")), list(&[])),
+    ])
+}
+
+#[test]
+fn address_certificate_and_token_come_from_the_cluster() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let kubernetes = Kubernetes::start(folder.path(), answers(&[registry("blue", &of(&server))]));
+    built(folder.path(), "sample", "1", &[b"file"], &[]);
+    succeed(folder.path(), &["registry", "add", "--dcos-file=sample-1.dcos", "--wait", CLUSTER]);
+    let asked = kubernetes.asked("POST /api/v1/namespaces/apps/serviceaccounts/blue-publisher/token");
+    assert_eq!(asked.len(), 1, "one token for all calls");
+    assert_eq!(asked[0]["spec"]["audiences"], json!(["registry.dcos.io/apps/blue"]));
+    let said = succeed(folder.path(), &["registry", "list", CLUSTER, "--name=blue", "-vv"]);
+    assert!(said.out.contains("sample") && said.err.contains("is reached at its address"), "{}", said.err);
+    assert!(!said.err.contains("made-for-the-publisher"), "{}", said.err);
+    let status = succeed(folder.path(), &["registry", "status", CLUSTER]).out;
+    for part in ["Name:         blue\n", "2/2 trust it", "1 packages", "Ready       True     Succeeded   serves\n"] {
+        assert!(status.contains(part), "no {part:?} in\n{status}");
+    }
+    let removed =
+        succeed(folder.path(), &["registry", "remove", "--package-name=sample", "--package-version=1", CLUSTER]);
+    assert_eq!(removed.out, "Removed package sample 1\n");
+}
+
+#[test]
+fn a_registry_that_is_not_there_or_not_ready_is_named_with_what_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let waits = json!({"conditions": [condition("Ready", "False", "Progressing", "the claim is not bound")]});
+    let two = [registry("blue", &waits), registry("green", &waits)];
+    let _kubernetes = Kubernetes::start(folder.path(), answers(&two));
+    fail(folder.path(), &["registry", "list", CLUSTER], &["apps", "blue, green", "--name"]);
+    fail(folder.path(), &["registry", "list", CLUSTER, "--name=red"], &["red", "apps", "blue"]);
+    fail(
+        folder.path(),
+        &["registry", "list", CLUSTER, "--name=blue"],
+        &["blue", "no address yet", "the claim is not bound"],
+    );
+    let status = succeed(folder.path(), &["registry", "status", CLUSTER, "--name=blue"]);
+    assert!(status.out.contains("the claim is not bound") && status.err.contains("no address yet"), "{}", status.out);
+    fail(folder.path(), &["registry", "list", CLUSTER, "--context=else"], &["kubeconfig", "else"]);
+    fail(folder.path(), &["registry", "list", "--kubeconfig=nowhere"], &["kubeconfig", "--url"]);
+    fail(folder.path(), &["registry", "logs", "--url=https://x.test"], &["--url", "logs", "--kubeconfig"]);
+}
+
+#[test]
+fn a_cluster_without_the_kind_is_told_how_to_get_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let _kubernetes = Kubernetes::start(folder.path(), Answers::new());
+    fail(folder.path(), &["registry", "list", CLUSTER], &["no package registries yet", "activate"]);
+}
+
+#[test]
+fn what_still_uses_a_package_is_named_and_force_marks_its_object() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let package = json!({"apiVersion": "registry.dcos.io/v1alpha1", "kind": "Package",
+        "metadata": {"name": "sample-1", "namespace": "apps"}, "spec": {"registryRef": {"name": "blue"}, "source": {}},
+        "status": {"name": "sample", "version": "1", "workloads": {"count": 2, "examples": ["Pod apps/web-1", "Pod apps/web-2"]}}});
+    let packages = REGISTRIES.replace("packageregistries", "packages");
+    let mut answers = answers(&[registry("blue", &of(&server))]);
+    answers.insert(("GET", packages.clone()), list(std::slice::from_ref(&package)));
+    answers.insert(("PATCH", format!("{packages}/sample-1")), package);
+    let kubernetes = Kubernetes::start(folder.path(), answers);
+    built(folder.path(), "sample", "1", &[b"file"], &[]);
+    succeed(folder.path(), &["registry", "add", "--dcos-file=sample-1.dcos", "--wait", CLUSTER]);
+    let remove = ["registry", "remove", "--package-name=sample", "--package-version=1", CLUSTER, "--force"];
+    let ran = succeed(folder.path(), &remove);
+    assert!(ran.err.contains("2 workloads: Pod apps/web-1, Pod apps/web-2"), "{}", ran.err);
+    let patched = kubernetes.asked(&format!("PATCH {packages}/sample-1"));
+    assert_eq!(patched, [json!({"metadata": {"annotations": {"registry.dcos.io/force-removal": "true"}}})]);
+    let target = server.target(server.port);
+    let arguments =
+        ["registry", "remove", "--package-name=sample", "--package-version=1", "--force", &target[0], &target[1]];
+    let refused = crate::program::run(folder.path(), &arguments);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(refused.err.contains("--force") && refused.err.contains("--kubeconfig"), "{}", refused.err);
+}
+
+#[test]
+fn logs_are_those_of_the_serving_pods() {
+    let folder = tempfile::tempdir().unwrap();
+    let pod = |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "apps"}});
+    let mut answers = answers(&[registry("blue", &json!({}))]);
+    answers.insert(("GET", "/api/v1/namespaces/apps/pods".to_owned()), list(&[pod("blue-1"), pod("blue-2")]));
+    answers.insert(("GET", "/api/v1/namespaces/apps/pods/blue-1/log".to_owned()), json!("first"));
+    answers.insert(("GET", "/api/v1/namespaces/apps/pods/blue-2/log".to_owned()), json!("second"));
+    let _kubernetes = Kubernetes::start(folder.path(), answers);
+    let out = succeed(folder.path(), &["registry", "logs", CLUSTER]).out;
+    let mut lines: Vec<_> = out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["[blue-1] \"first\"", "[blue-2] \"second\""]);
+}

@@ -1,0 +1,83 @@
+//! A stand-in of the Kubernetes API: what it was asked, and answers that a test gives.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+/// Answers by method and path.
+pub type Answers = BTreeMap<(&'static str, String), Value>;
+
+#[derive(Clone)]
+struct Shared {
+    answers: Arc<Answers>,
+    asked: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+/// Lives as long as its runtime.
+pub struct Kubernetes {
+    shared: Shared,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Kubernetes {
+    /// Starts it and writes a kubeconfig `kubeconfig` for it, whose context has the namespace `apps`.
+    pub fn start(folder: &Path, answers: Answers) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let shared = Shared { answers: Arc::new(answers), asked: Arc::default() };
+        let app = Router::new().fallback(answer).with_state(shared.clone());
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        runtime.spawn(async move { axum::serve(listener, app).await });
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "here",
+            "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
+            "users": [{"name": "u", "user": {"token": "of-the-user"}}],
+            "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u", "namespace": "apps"}}],
+        });
+        std::fs::write(folder.join("kubeconfig"), config.to_string()).unwrap();
+        Self { shared, _runtime: runtime }
+    }
+
+    /// The bodies that came for a method and path.
+    pub fn asked(&self, what: &str) -> Vec<Value> {
+        let asked = self.shared.asked.lock().unwrap();
+        asked.iter().filter(|(known, _)| known.starts_with(what)).map(|(_, body)| body.clone()).collect()
+    }
+}
+
+async fn answer(State(shared): State<Shared>, method: Method, uri: Uri, body: Bytes) -> Response {
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    shared.asked.lock().unwrap().push((format!("{method} {}", uri.path()), body));
+    let known = shared.answers.iter().find(|((known, path), _)| method == *known && uri.path() == path);
+    if let Some((_, answer)) = known {
+        return axum::Json(answer.clone()).into_response();
+    }
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound",
+        "message": format!("no {method} {}", uri.path())});
+    (StatusCode::NOT_FOUND, axum::Json(status)).into_response()
+}
+
+pub const REGISTRIES: &str = "/apis/registry.dcos.io/v1alpha1/namespaces/apps/packageregistries";
+
+/// A registry `name` with this status.
+pub fn registry(name: &str, status: &Value) -> Value {
+    json!({"apiVersion": "registry.dcos.io/v1alpha1", "kind": "PackageRegistry",
+        "metadata": {"name": name, "namespace": "apps", "generation": 1}, "spec": {}, "status": status})
+}
+
+/// A list of objects.
+pub fn list(items: &[Value]) -> Value {
+    json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items})
+}
+
+/// A condition.
+pub fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
+    json!({"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"})
+}

@@ -1,0 +1,60 @@
+//! `serve`.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::packages::built;
+use crate::program::{fail, program};
+
+#[test]
+fn bundles_of_a_folder_are_served_read_only() {
+    let folder = tempfile::tempdir().unwrap();
+    built(folder.path(), "one", "1", &[b"one"], &[b"layer"]);
+    built(folder.path(), "two", "2", &[b"two"], &[]);
+    let server = format!("--server={}", crate::server::program().display());
+    let arguments = ["registry", "serve", ".", "--listen=127.0.0.1:0", &server];
+    let mut child = program(folder.path(), &arguments).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.starts_with("Serving 2 packages at http://127.0.0.1:"), "{first}");
+    let base =
+        first.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches(',').to_owned();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+        let repo = client.get(format!("{base}/repo")).send().await.unwrap().text().await.unwrap();
+        let repo: Value = serde_json::from_str(&repo).unwrap();
+        assert_eq!(repo["packages"].as_array().unwrap().len(), 2);
+        let file = repo["packages"][0]["resource"]["assets"]["uris"]["f0"].as_str().unwrap().to_owned();
+        assert!(file.starts_with(&base), "{file}");
+        assert_eq!(client.get(file).send().await.unwrap().text().await.unwrap(), "one");
+        let manifest = client.get(format!("{base}/v2/docker.io/acme/web/manifests/1")).send().await.unwrap();
+        assert_eq!(manifest.status(), 200);
+        for request in [
+            client.delete(format!("{base}/api/v1/packages/one/1")),
+            client.post(format!("{base}/v2/x/blobs/uploads/")),
+            client.post(format!("{base}/api/v1/uploads")),
+        ] {
+            let refused = request.send().await.unwrap();
+            assert_eq!(refused.status(), 403);
+            assert!(refused.text().await.unwrap().contains("read-only"));
+        }
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn what_can_not_be_served_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("wrong.dcos"), "no package").unwrap();
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    let server = format!("--server={}", crate::server::program().display());
+    fail(folder.path(), &["registry", "serve", "wrong.dcos", &server], &["wrong.dcos", "ZIP file"]);
+    fail(folder.path(), &["registry", "serve", "empty", &server], &["empty", "no .dcos file"]);
+    fail(folder.path(), &["registry", "serve", "none", &server], &["none"]);
+    fail(folder.path(), &["registry", "serve", "wrong.dcos", "--server=/nowhere/x"], &["/nowhere/x"]);
+}
