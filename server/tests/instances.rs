@@ -11,9 +11,10 @@ use api::{Declaration, FailureReason, State};
 use axum::body::Body;
 use common::bundles::package;
 use common::faulty::{Faulty, When};
+use common::s3_server::Kind;
 use common::shared::Shared;
 use common::source::{Serve, Source};
-use common::{Client, Setup, keys as all_keys, spec};
+use common::{Client, Setup, keys as all_keys, spec, stores};
 use futures::future::join_all;
 use http::{Method, StatusCode};
 use server::catalogue::{Catalogue, OnConflict, Options};
@@ -39,6 +40,14 @@ macro_rules! on_every_store {
                 let folder = tempfile::tempdir().unwrap();
                 let storage = super::FileStorage::open(folder.path()).unwrap();
                 super::$name(super::Arc::new(super::Shared::new(super::Arc::new(storage)))).await;
+            })*
+        }
+        mod minio {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                if let Some(store) = super::stores::s3(super::Kind::Minio).await {
+                    super::$name(store).await;
+                }
             })*
         }
     };
