@@ -3,6 +3,8 @@
 # ran before or KEEP_CLUSTER=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Real clients against the server alone; they are installed on this machine, which must be Debian.
+[ $# -gt 0 ] || [ -n "${KUBECONFIG:-}" ] || cargo test --test clients -- --test-threads=1
 cluster() { cargo run --quiet --bin cluster -- "$@"; }
 if [ -z "${KUBECONFIG:-}" ] && ! cluster env >/dev/null 2>&1; then
   [ "${KEEP_CLUSTER:-}" = 1 ] || trap 'cluster down' EXIT

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use snafu::{OptionExt as _, ResultExt as _, Whatever, whatever};
 
 use super::{ApiServer, free_port};
-use crate::{cluster::Cluster, walk};
+use crate::{cluster::Cluster, program, walk};
 
 /// Where the operator lives.
 pub const NAMESPACE: &str = "package-registry-system";
@@ -43,7 +43,7 @@ impl Operator {
     /// # Errors
     /// When the build fails or kubectl does.
     pub fn install(server: &ApiServer, privileged_namespaces: &[&str]) -> Result<Self, Whatever> {
-        let binary = build()?;
+        let binary = program::build("controller")?;
         apply_manifests(server.cluster())?;
         let kubeconfig = server.kubeconfig_of(NAMESPACE, ACCOUNT)?;
         let privileged = [&[NAMESPACE], privileged_namespaces].concat().join(",");
@@ -115,17 +115,6 @@ impl Operator {
     pub fn apply_manifests(&self, server: &ApiServer) -> Result<(), Whatever> {
         apply_manifests(server.cluster())
     }
-}
-
-/// Builds the controller and says where it is.
-fn build() -> Result<PathBuf, Whatever> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--bin", "package-registry-controller"]).current_dir(walk::root());
-    if !cargo.status().whatever_context("cannot start cargo")?.success() {
-        whatever!("cargo build --bin package-registry-controller failed");
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| walk::root().join("target"), PathBuf::from);
-    Ok(target.join("debug/package-registry-controller"))
 }
 
 impl Controller {

@@ -14,7 +14,9 @@ use super::{
     error::{FileSnafu, JsonSnafu, Result},
     paths,
     progress::Progress,
-    versions::{COREDNS, KUBERNETES, LOCAL_PATH_PROVISIONER, MINIO, PAUSE, VERSITYGW},
+    versions::{
+        CONFORMANCE, COREDNS, CRANE, HELM, KUBERNETES, LOCAL_PATH_PROVISIONER, MINIO, ORAS, PAUSE, VERSITYGW,
+    },
 };
 
 const KUBERNETES_BINARIES: [&str; 6] =
@@ -43,6 +45,22 @@ pub(crate) fn ensure_minio(progress: &Progress) -> Result<PathBuf> {
 pub(crate) fn ensure_versitygw(progress: &Progress) -> Result<PathBuf> {
     ensure(progress, "versitygw", VERSITYGW, "about 3 minutes", build_versitygw)?;
     Ok(paths::binaries("versitygw", VERSITYGW).join("versitygw"))
+}
+
+/// Builds clients of a registry unless the cache holds them.
+pub(crate) fn ensure_clients(progress: &Progress) -> Result<()> {
+    ensure(progress, "crane", CRANE, "about a minute", |source, output| {
+        install(&format!("github.com/google/go-containerregistry/cmd/crane@{CRANE}"), source, output)
+    })?;
+    ensure(progress, "oras", ORAS, "about a minute", |source, output| {
+        install(&format!("oras.land/oras/cmd/oras@{ORAS}"), source, output)
+    })?;
+    ensure(progress, "helm", HELM, "about 3 minutes", |source, output| {
+        install(&format!("helm.sh/helm/v4/cmd/helm@{HELM}"), source, output)
+    })?;
+    ensure(progress, "conformance", CONFORMANCE, "some seconds", |source, output| {
+        install(&format!("github.com/opencontainers/distribution-spec/conformance@{CONFORMANCE}"), source, output)
+    })
 }
 
 /// Builds in a temporary folder and moves the result to its place whole, so that a build that was cut short leaves nothing.

@@ -23,7 +23,7 @@ pub(crate) mod progress;
 mod teardown;
 mod tools;
 pub(crate) mod up;
-mod versions;
+pub(crate) mod versions;
 pub(crate) mod wait;
 
 pub use container_images::{MINIO_IMAGE, minio_archive};

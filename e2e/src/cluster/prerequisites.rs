@@ -8,20 +8,32 @@ use super::{
     command::{self, run},
     error::{PrerequisiteSnafu, Result},
     progress::Progress,
-    versions::{DEBIAN_PACKAGES, GO},
+    versions::{CLIENT_PACKAGES, DEBIAN_PACKAGES, GO},
 };
 
 /// Fails unless the cluster can run on this machine; installs Debian packages that are missing.
 pub(crate) fn ensure_all(progress: &Progress) -> Result<()> {
     let what = "The cluster's nodes need network and mount namespaces: run this as root.";
     ensure!(rustix::process::geteuid().is_root(), PrerequisiteSnafu { what });
+    ensure_debian()?;
+    ensure_go()?;
+    install_packages(progress, &DEBIAN_PACKAGES)?;
+    ensure_bridge_filter()
+}
+
+/// Fails unless clients of a registry can be had on this machine; installs Debian packages that are missing.
+pub(crate) fn ensure_clients(progress: &Progress) -> Result<()> {
+    ensure_debian()?;
+    ensure_go()?;
+    install_packages(progress, &CLIENT_PACKAGES)
+}
+
+fn ensure_debian() -> Result<()> {
     for tool in ["dpkg-query", "apt-get"] {
         let what = format!("The cluster runs on Debian and its derivatives; there is no {tool} here.");
         ensure!(works(tool, "--version"), PrerequisiteSnafu { what });
     }
-    ensure_go()?;
-    install_packages(progress)?;
-    ensure_bridge_filter()
+    Ok(())
 }
 
 fn works(program: &str, argument: &str) -> bool {
@@ -56,8 +68,8 @@ fn go_version(version: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-fn install_packages(progress: &Progress) -> Result<()> {
-    let missing = missing_packages()?;
+fn install_packages(progress: &Progress, packages: &[&'static str]) -> Result<()> {
+    let missing = missing_packages(packages)?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -71,17 +83,17 @@ fn install_packages(progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-fn missing_packages() -> Result<Vec<&'static str>> {
+fn missing_packages(packages: &[&'static str]) -> Result<Vec<&'static str>> {
     // dpkg-query fails when it does not know one of the packages, and lists the others all the same.
     let mut query = Command::new("dpkg-query");
-    query.args(["-W", "-f", "${Package} ${db:Status-Status}\n"]).args(DEBIAN_PACKAGES);
+    query.args(["-W", "-f", "${Package} ${db:Status-Status}\n"]).args(packages);
     let listed = command::output(&mut query)?;
-    Ok(not_installed(&String::from_utf8_lossy(&listed.stdout)))
+    Ok(not_installed(packages, &String::from_utf8_lossy(&listed.stdout)))
 }
 
-fn not_installed(listed: &str) -> Vec<&'static str> {
+fn not_installed(packages: &[&'static str], listed: &str) -> Vec<&'static str> {
     let installed = |package: &str| listed.lines().any(|line| line.split_once(' ') == Some((package, "installed")));
-    DEBIAN_PACKAGES.into_iter().filter(|package| !installed(package)).collect()
+    packages.iter().copied().filter(|package| !installed(package)).collect()
 }
 
 /// Pods of one node reach a service of theirs only if bridged packets pass iptables.
@@ -114,6 +126,6 @@ mod tests {
                 other => format!("{other} installed"),
             })
             .join("\n");
-        assert_eq!(not_installed(&listed), ["runc", "socat"]);
+        assert_eq!(not_installed(&DEBIAN_PACKAGES, &listed), ["runc", "socat"]);
     }
 }

@@ -19,6 +19,18 @@ pub(crate) const IMAGE_RECIPE: &str = "r1";
 /// The oldest Go that builds all of them, as (major, minor).
 pub(crate) const GO: (u32, u32) = (1, 26);
 
+/// Clients of a registry, and the specification's own tests, which are a client too.
+pub(crate) const CRANE: &str = "v0.22.1";
+/// See [`CRANE`].
+pub(crate) const ORAS: &str = "v1.3.6";
+/// See [`CRANE`].
+pub(crate) const HELM: &str = "v4.3.1";
+/// See [`CRANE`].
+pub(crate) const CONFORMANCE: &str = "v0.0.0-20260831232431-97274622c111";
+
+/// Debian packages of clients of a registry.
+pub(crate) const CLIENT_PACKAGES: [&str; 3] = ["containerd", "podman", "skopeo"];
+
 /// Debian packages: the runtime, its plugins, what kubelet and kube-proxy call, a C compiler for the pause program,
 /// and the clients that the tests call.
 pub(crate) const DEBIAN_PACKAGES: [&str; 17] = [
