@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cluster::{
     Result, go_build, paths, prerequisites,
     progress::Progress,
-    versions::{CONFORMANCE, CRANE, HELM, ORAS},
+    versions::{CONFORMANCE, CRANE, DOCKER, HELM, ORAS},
 };
 
 /// Where clients are that aren't in `PATH`.
@@ -17,6 +17,8 @@ pub struct Tools {
     pub oras: PathBuf,
     /// Helm.
     pub helm: PathBuf,
+    /// Folder of docker and its daemon.
+    pub docker: PathBuf,
     /// The specification's own tests.
     pub conformance: PathBuf,
 }
@@ -34,6 +36,7 @@ pub fn ensure() -> Result<Tools> {
         crane: built("crane", CRANE),
         oras: built("oras", ORAS),
         helm: built("helm", HELM),
+        docker: paths::binaries("docker", DOCKER),
         conformance: built("conformance", CONFORMANCE),
     })
 }

@@ -1,4 +1,4 @@
-//! Programs that are built from Go modules (and one from C), once per machine and version.
+//! Programs that are built from Go modules (one from C, one unpacked from Debian), once per machine and version.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use super::{
     paths,
     progress::Progress,
     versions::{
-        CONFORMANCE, COREDNS, CRANE, HELM, KUBERNETES, LOCAL_PATH_PROVISIONER, MINIO, ORAS, PAUSE, VERSITYGW,
+        CONFORMANCE, COREDNS, CRANE, DOCKER, HELM, KUBERNETES, LOCAL_PATH_PROVISIONER, MINIO, ORAS, PAUSE, VERSITYGW,
     },
 };
 
@@ -60,7 +60,19 @@ pub(crate) fn ensure_clients(progress: &Progress) -> Result<()> {
     })?;
     ensure(progress, "conformance", CONFORMANCE, "some seconds", |source, output| {
         install(&format!("github.com/opencontainers/distribution-spec/conformance@{CONFORMANCE}"), source, output)
-    })
+    })?;
+    ensure(progress, "docker", DOCKER, "some seconds", unpack_docker)
+}
+
+/// Installed, docker would start its daemon, which changes the machine's packet filter.
+fn unpack_docker(source: &Path, output: &Path) -> Result<()> {
+    run(Command::new("apt-get").args(["download", "-q", "docker.io"]).current_dir(source))?;
+    run(Command::new("sh").args(["-c", "dpkg-deb --extract docker.io_*.deb out"]).current_dir(source))?;
+    for program in ["bin/docker", "sbin/dockerd"] {
+        let path = source.join("out/usr").join(program);
+        run(Command::new("mv").arg(path).arg(output))?;
+    }
+    Ok(())
 }
 
 /// Builds in a temporary folder and moves the result to its place whole, so that a build that was cut short leaves nothing.

@@ -28,6 +28,9 @@ pub(crate) const HELM: &str = "v4.3.1";
 /// See [`CRANE`].
 pub(crate) const CONFORMANCE: &str = "v0.0.0-20260831232431-97274622c111";
 
+/// Docker, as the Debian has it that this is raised for.
+pub(crate) const DOCKER: &str = "debian-12";
+
 /// Debian packages of clients of a registry.
 pub(crate) const CLIENT_PACKAGES: [&str; 3] = ["containerd", "podman", "skopeo"];
 

@@ -4,6 +4,7 @@
 mod conformance;
 mod containerd;
 mod crane;
+mod docker;
 mod helm;
 mod oras;
 mod podman;
