@@ -104,12 +104,15 @@ impl Images {
         digest: Digest,
     ) -> Result<(Digest, Option<Described>), StorageError> {
         let key = keys::referrer(repository, subject, &digest);
-        let described = match self.storage().get(&key, ENTRY_LIMIT).await {
-            Ok((bytes, _)) => {
+        let link = keys::manifest_link(repository, &digest);
+        // A removal that was cut short leaves an entry without a manifest.
+        let (entry, link) = tokio::join!(self.storage().get(&key, ENTRY_LIMIT), self.storage().size(&link));
+        let described = match (entry, link) {
+            (Ok((bytes, _)), Ok(_)) => {
                 serde_json::from_slice(&bytes).inspect_err(|error| tracing::error!(%key, %error, "damaged")).ok()
             }
-            Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(error),
+            (Err(error), _) | (_, Err(error)) if !error.is_not_found() => return Err(error),
+            _ => None,
         };
         Ok((digest, described))
     }

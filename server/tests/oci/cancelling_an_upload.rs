@@ -5,7 +5,7 @@ use server::digest::Digest;
 
 use crate::registry::{REPO, Registry, error, refused};
 
-on_every_store! {
+on_every_registry! {
     an_upload_that_is_cancelled_is_204_and_gone
     what_arrived_of_it_is_gone_too
 }

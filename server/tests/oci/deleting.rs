@@ -7,7 +7,7 @@ use server::digest::Digest;
 
 use crate::registry::{MANIFEST, REPO, Registry, error, refused};
 
-on_every_store! {
+on_every_registry! {
     a_tag_that_is_deleted_is_202_and_gone_and_its_manifest_stays
     a_manifest_that_is_deleted_is_202_and_gone_with_its_tags
     a_blob_that_is_deleted_is_202_and_gone

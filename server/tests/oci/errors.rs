@@ -24,7 +24,7 @@ const CODES: [&str; 14] = [
     "TOOMANYREQUESTS",
 ];
 
-on_every_store! {
+on_every_registry! {
     every_refusal_has_a_code_of_the_specification
 }
 

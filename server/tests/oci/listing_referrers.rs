@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use server::digest::Digest;
 
-use crate::registry::{INDEX, MANIFEST, REPO, Registry, document, error, refused};
+use crate::registry::{INDEX, MANIFEST, REPO, Registry, document, error, next_page, refused};
 
-on_every_store! {
+on_every_registry! {
     the_list_is_an_index_with_what_each_referrer_says_of_itself
     without_referrers_the_list_is_empty_never_404
     the_list_can_be_of_one_artifact_type
@@ -118,7 +118,7 @@ async fn a_long_list_comes_in_pages(registry: &Registry) {
         assert!(answer.body.len() <= 4 << 20);
         assert_eq!(answer.header("oci-filters-applied"), "artifactType");
         found.extend(answer.json()["manifests"].as_array().unwrap().iter().map(|m| m["digest"].to_string()));
-        path = answer.header("link").trim_start_matches('<').trim_end_matches(">; rel=\"next\"").to_owned();
+        path = next_page(&answer);
         assert!(path.is_empty() || path.starts_with("/v2/"), "{path}");
         pages += 1;
     }

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::registry::{REPO, Registry, error, refused};
+use crate::registry::{REPO, Registry, error, next_page, refused};
 
-on_every_store! {
+on_every_registry! {
     tags_are_listed_in_the_order_of_their_bytes
     a_repository_without_tags_has_an_empty_list
     a_repository_that_is_not_there_is_404
@@ -55,7 +55,7 @@ async fn n_limits_the_page_and_a_link_leads_to_the_next(registry: &Registry) {
         let names: Vec<String> = serde_json::from_value(page.json()["tags"].clone()).unwrap();
         assert_eq!(names.len(), size);
         found.extend(names);
-        path = page.header("link").trim_start_matches('<').trim_end_matches(">; rel=\"next\"").to_owned();
+        path = next_page(&page);
     }
     assert_eq!((found, path.as_str()), (tags.map(str::to_owned).to_vec(), ""));
     let exact = registry.get(&format!("/v2/{REPO}/tags/list?n=5")).await;

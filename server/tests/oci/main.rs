@@ -11,6 +11,7 @@ mod registry;
 mod cancelling_an_upload;
 mod deleting;
 mod errors;
+mod faults;
 mod listing_referrers;
 mod listing_tags;
 mod mounting_blobs;

@@ -7,7 +7,7 @@ use server::digest::Digest;
 use crate::common::Answer;
 use crate::registry::{REPO, Registry, error, refused};
 
-on_every_store! {
+on_every_registry! {
     a_mount_is_201_and_says_where_the_blob_is
     what_cannot_be_mounted_becomes_an_upload
     a_manifest_is_a_blob_that_can_be_mounted

@@ -12,7 +12,7 @@ use crate::registry::{MANIFEST, Registry, codes, error, refused};
 
 const REDIS: &str = "docker.io/library/redis";
 
-on_stores! { {
+on_registries! { {
     what_a_package_needs_is_not_deleted
     what_was_pushed_beside_a_package_is_deleted
     a_push_of_what_a_package_has_keeps_both

@@ -21,7 +21,7 @@ struct Process {
 
 impl Process {
     fn start(store: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_package-registry-server"))
+        let child = Command::new(env!("CARGO_BIN_EXE_package-registry-server"))
             .args(["--plain-http", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--auth", "none"])
             .args(["--log-format", "json", &format!("--storage=file://{}", store.display())])
             .env("RUST_LOG", "info")
@@ -29,10 +29,12 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let mut server = Self { child, address: String::new() };
+        for line in BufReader::new(server.child.stderr.take().unwrap()).lines() {
             let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
             if let Some(address) = line["fields"]["address"].as_str() {
-                return Self { child, address: address.to_owned() };
+                address.clone_into(&mut server.address);
+                return server;
             }
         }
         panic!("the server does not serve");

@@ -6,7 +6,7 @@ use server::digest::Digest;
 
 use crate::registry::{LAYER, MANIFEST, REPO, Registry, error, refused};
 
-on_every_store! {
+on_every_registry! {
     the_base_says_that_the_specification_is_implemented
     a_manifest_comes_back_byte_for_byte_with_its_type_and_digest
     a_manifest_that_is_not_there_is_404

@@ -5,7 +5,7 @@ use server::digest::Digest;
 
 use crate::registry::{INDEX, MANIFEST, REPO, Registry, descriptor, document};
 
-on_every_store! {
+on_every_registry! {
     the_answer_says_that_the_subject_was_taken_note_of
     the_subject_need_not_be_there
     an_index_may_have_a_subject

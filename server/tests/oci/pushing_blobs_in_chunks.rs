@@ -7,7 +7,7 @@ use server::digest::Digest;
 
 use crate::registry::{REPO, Registry, error, refused};
 
-on_every_store! {
+on_every_registry! {
     a_chunk_is_202_with_the_bytes_so_far
     the_last_chunk_may_come_with_the_end_or_before_it
     a_chunk_out_of_order_is_416_and_says_where_the_upload_is
@@ -70,7 +70,7 @@ async fn the_status_is_204_with_the_bytes_so_far(registry: &Registry) {
 async fn a_stream_without_length_and_range_is_a_chunk(registry: &Registry) {
     let location = registry.begin(REPO).await;
     for range in ["0-5", "0-11"] {
-        let chunks = ["01", "23", "45"].map(|chunk| Ok::<_, std::io::Error>(chunk));
+        let chunks = ["01", "23", "45"].map(Ok::<_, std::io::Error>);
         let answer = registry.call(Method::PATCH, &location, &[], Body::from_stream(stream::iter(chunks))).await;
         assert_eq!((answer.status.as_u16(), answer.header("range")), (202, range));
     }

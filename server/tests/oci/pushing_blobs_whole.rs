@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::registry::{REPO, Registry, error, refused, sha512};
 
-on_every_store! {
+on_every_registry! {
     a_session_is_202_with_a_path_that_names_it
     a_put_with_the_whole_blob_is_201_and_says_where_it_is
     one_post_with_the_whole_blob_is_201_and_says_where_it_is

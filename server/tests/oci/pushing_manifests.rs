@@ -15,7 +15,7 @@ const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+
 const ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 const LIMIT: usize = 4 << 20;
 
-on_every_store! {
+on_every_registry! {
     a_manifest_is_201_and_says_where_it_is
     a_manifest_may_be_put_by_its_digest_alone
     a_digest_that_does_not_fit_is_refused

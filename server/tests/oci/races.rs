@@ -8,7 +8,7 @@ use server::digest::Digest;
 
 use crate::registry::{MANIFEST, REPO, Registry};
 
-on_every_store! {
+on_every_registry! {
     many_clients_push_the_same_blob_and_there_is_one
     many_clients_move_a_tag_and_one_of_them_wins
     who_pushes_while_others_delete_finds_what_it_pushed
@@ -64,13 +64,10 @@ async fn who_pushes_while_others_delete_finds_what_it_pushed(registry: &Registry
 async fn of_two_pieces_at_the_same_time_none_is_mixed_into_the_other(registry: &Registry) {
     for _ in 0..10 {
         let location = registry.begin(REPO).await;
-        let (a, b) = ([b'a'; 40_000], [b'b'; 40_000]);
-        let send = |content: [u8; 40_000]| {
-            let headers = [("content-range", "0-39999")];
-            let location = &location;
-            async move { registry.call(http::Method::PATCH, location, &headers, content.to_vec()).await }
-        };
-        let (first, second) = tokio::join!(send(a), send(b));
+        let (a, b) = (vec![b'a'; 40_000], vec![b'b'; 40_000]);
+        let headers = [("content-range", "0-39999")];
+        let send = |content: &Vec<u8>| registry.call(http::Method::PATCH, &location, &headers, content.clone());
+        let (first, second) = tokio::join!(send(&a), send(&b));
         let taken = [&first, &second].map(|answer| answer.status.as_u16());
         assert!(taken.iter().filter(|status| **status == 202).count() <= 1, "{taken:?}");
         assert!(taken.iter().all(|status| matches!(status, 202 | 409 | 416)), "{taken:?}");

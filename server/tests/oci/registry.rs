@@ -46,21 +46,21 @@ pub async fn three_instances() -> Registry {
 }
 
 /// Makes each test of a module run on every store. A store is a function of this module.
-macro_rules! on_every_store {
+macro_rules! on_every_registry {
     ($($test:ident)*) => {
-        on_stores! { { $($test)* } memory file three_instances }
+        on_registries! { { $($test)* } memory file three_instances }
     };
 }
 
 /// Makes each test run on the stores that are named.
-macro_rules! on_stores {
+macro_rules! on_registries {
     ($tests:tt $($store:ident)*) => {
-        $(on_store! { $store $tests })*
+        $(on_registry! { $store $tests })*
     };
 }
 
 /// Makes each test run on one store.
-macro_rules! on_store {
+macro_rules! on_registry {
     ($store:ident { $($test:ident)* }) => {
         mod $store {
             $(#[tokio::test(flavor = "multi_thread")]
@@ -216,6 +216,11 @@ pub fn codes(answer: &Answer) -> Vec<String> {
             error["code"].as_str().unwrap().to_owned()
         })
         .collect()
+}
+
+/// The path of the next page; empty on the last one.
+pub fn next_page(answer: &Answer) -> String {
+    answer.header("link").trim_start_matches('<').trim_end_matches(">; rel=\"next\"").to_owned()
 }
 
 /// Status and first code of an answer.

@@ -13,7 +13,7 @@ use server::storage::file::FileStorage;
 use crate::common::{Client, Setup};
 use crate::registry::{REPO, Registry, refused};
 
-on_every_store! {
+on_every_registry! {
     what_came_before_a_connection_broke_is_kept
     an_end_that_breaks_off_keeps_what_was_kept_before
     a_whole_blob_that_breaks_off_leaves_nothing_visible

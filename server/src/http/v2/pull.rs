@@ -51,11 +51,12 @@ impl Call<'_> {
         }
         // The link and the bytes are looked up at the same time; only both together are an answer.
         let linked = async {
-            // Who asks whether a blob is there won't push it. Where nothing but its age protects it, that must hold.
-            if self.parts.method == Method::HEAD && self.server.catalogue.storage().is_shared() {
-                return self.images.renew(repository, digest).await;
+            // Who asks whether a blob is there won't push it: it must not be collected before its manifest comes.
+            if self.parts.method == Method::HEAD {
+                self.images.renew(repository, digest).await
+            } else {
+                self.images.serves(repository, digest).await
             }
-            self.images.serves(repository, digest).await
         };
         let found = content(self.server, &self.parts.method, &self.parts.headers, digest, &label, None);
         let (linked, found) = tokio::join!(linked, found);
