@@ -63,7 +63,7 @@ impl Call<'_> {
         let span = self.span(&body)?;
         match self.images.append(repository, id, span, arriving(body)).await {
             Ok(size) => Ok(progress(StatusCode::ACCEPTED, repository, id, size)),
-            Err(error) => Err(error).or_else(|error| out_of_order(error, repository, id)),
+            Err(error) => out_of_order(error, repository, id),
         }
     }
 
