@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -74,8 +75,16 @@ async fn a_whole_blob_that_breaks_off_leaves_nothing_visible(registry: &Registry
     assert_eq!(registry.end(&location, &digest, content[arrived..].to_vec()).await.status, 201);
 }
 
+/// A new instance on a folder, once the last task of the one before has let go of it.
 async fn on(folder: &Path) -> Client {
-    Setup::on(Arc::new(FileStorage::open(folder).unwrap())).start().await.unwrap()
+    let start = Instant::now();
+    loop {
+        match FileStorage::open(folder) {
+            Ok(storage) => return Setup::on(Arc::new(storage)).start().await.unwrap(),
+            Err(error) => assert!(start.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
