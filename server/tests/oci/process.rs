@@ -1,4 +1,4 @@
-//! Fault 12: the server's process is killed at every tenth of a `PATCH` and of a `PUT`.
+//! Fault 12: the server's process is killed at every tenth of a `PATCH` and of a `PUT`, and between pieces.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -119,6 +119,27 @@ fn a_patch_goes_on_from_its_range_wherever_the_server_was_killed() {
 #[test]
 fn a_put_goes_on_from_its_range_wherever_the_server_was_killed() {
     killed_at_every_tenth(|location, digest| format!("PUT {location}?digest={digest}"));
+}
+
+#[test]
+fn an_upload_goes_on_after_every_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let content: Vec<u8> = (0..FIRST).map(|n| (n / 251).to_le_bytes()[0]).collect();
+    let server = Process::start(folder.path());
+    let (_, head, _) = server.ask(&format!("POST /v2/{REPO}/blobs/uploads/"), b"");
+    let location = header(&head, "location").to_owned();
+    server.kill();
+    let mut arrived = 0;
+    for piece in content.chunks(FIRST / 4) {
+        let server = Process::start(folder.path());
+        let (status, head, _) = server.ask(&format!("PATCH {location}"), piece);
+        arrived += piece.len();
+        assert_eq!((status, header(&head, "range")), (202, &*format!("0-{}", arrived - 1)));
+        server.kill();
+    }
+    let (server, digest) = (Process::start(folder.path()), Digest::sha256(&content));
+    assert_eq!(server.ask(&format!("PUT {location}?digest={digest}"), b"").0, 201);
+    assert!(server.ask(&format!("GET /v2/{REPO}/blobs/{digest}"), b"").2 == content);
 }
 
 /// What a client that vanishes had sent is there at once, without a restart.

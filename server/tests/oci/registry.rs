@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use server::digest::{Algorithm, Digest, Hasher};
-use server::storage::Storage;
-use server::storage::file::FileStorage;
-use server::storage::memory::MemoryStorage;
+use server::storage::health::StorageHealth;
+use server::storage::s3::S3Storage;
 use tempfile::TempDir;
 
+use crate::common::s3_server::Kind;
+use crate::common::stores::{self, Store};
 use crate::common::{Answer, Client, Setup};
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -30,25 +32,46 @@ pub struct Registry {
 }
 
 /// One instance on a store in memory.
-pub async fn memory() -> Registry {
-    Registry::on(Arc::new(MemoryStorage::new()), 1, None).await
+pub async fn memory() -> Option<Registry> {
+    Some(Registry::on(stores::memory(), 1).await)
 }
 
 /// One instance on a folder.
-pub async fn file() -> Registry {
-    let folder = tempfile::tempdir().unwrap();
-    Registry::on(Arc::new(FileStorage::open(folder.path()).unwrap()), 1, Some(folder)).await
+pub async fn file() -> Option<Registry> {
+    let (storage, folder) = stores::file();
+    Some(Registry { _folder: Some(folder), ..Registry::on(storage, 1).await })
 }
 
-/// Three instances that take turns on one store.
-pub async fn three_instances() -> Registry {
-    Registry::on(Arc::new(MemoryStorage::new()), 3, None).await
+/// Three instances that take turns on one store in memory.
+pub async fn three_instances() -> Option<Registry> {
+    Some(Registry::on(stores::memory(), 3).await)
+}
+
+/// Three instances that take turns on one bucket of `MinIO`, each with what it remembers of it; `None`, with a word, where
+/// there is no `MinIO`.
+pub async fn minio() -> Option<Registry> {
+    three_on(Kind::Minio).await
+}
+
+/// The same with versitygw.
+pub async fn versitygw() -> Option<Registry> {
+    three_on(Kind::Versitygw).await
+}
+
+async fn three_on(kind: Kind) -> Option<Registry> {
+    let config = kind.server().await?.config();
+    let mut instances = Vec::new();
+    for _ in 0..3 {
+        let storage = S3Storage::open(config.clone(), StorageHealth::default()).await.unwrap();
+        instances.push(Setup::on(Arc::new(storage)).start().await.unwrap());
+    }
+    Some(Registry { instances, turn: AtomicUsize::new(0), _folder: None })
 }
 
 /// Makes each test of a module run on every store. A store is a function of this module.
 macro_rules! on_every_registry {
     ($($test:ident)*) => {
-        on_registries! { { $($test)* } memory file three_instances }
+        on_registries! { { $($test)* } memory file three_instances minio versitygw }
     };
 }
 
@@ -65,8 +88,9 @@ macro_rules! on_registry {
         mod $store {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                let registry = $crate::registry::$store().await;
-                super::$test(&registry).await;
+                if let Some(registry) = $crate::registry::$store().await {
+                    super::$test(&registry).await;
+                }
             })*
         }
     };
@@ -80,12 +104,12 @@ pub struct Image {
 }
 
 impl Registry {
-    pub async fn on(storage: Arc<dyn Storage>, count: usize, folder: Option<TempDir>) -> Self {
+    pub async fn on(storage: Store, count: usize) -> Self {
         let mut instances = Vec::new();
         for _ in 0..count {
             instances.push(Setup::on(Arc::clone(&storage)).start().await.unwrap());
         }
-        Self { instances, turn: AtomicUsize::new(0), _folder: folder }
+        Self { instances, turn: AtomicUsize::new(0), _folder: None }
     }
 
     pub async fn with(setup: Setup) -> Self {
@@ -167,6 +191,17 @@ impl Registry {
         let answer = self.put(repository, reference, MANIFEST, image.bytes.clone()).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
         image
+    }
+
+    /// Waits until no instance serves it any more. An instance may remember for some seconds what another one removed.
+    pub async fn gone(&self, path: &str) {
+        for instance in &self.instances {
+            let start = Instant::now();
+            while instance.get(path).await.status != StatusCode::NOT_FOUND {
+                assert!(start.elapsed() < Duration::from_secs(20), "{path} is still there");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
     }
 
     /// Status of what is asked for.

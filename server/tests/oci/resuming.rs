@@ -1,16 +1,11 @@
-//! Uploads that go on after a connection was lost, after a restart, and on another instance.
-
-use std::path::Path;
-use std::sync::Arc;
+//! Uploads that go on after a connection was lost, and on another instance. After a restart: `process.rs`.
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
 use http::Method;
 use server::digest::Digest;
-use server::storage::file::FileStorage;
 
-use crate::common::{Client, Setup};
 use crate::registry::{REPO, Registry, refused};
 
 on_every_registry! {
@@ -72,30 +67,4 @@ async fn a_whole_blob_that_breaks_off_leaves_nothing_visible(registry: &Registry
     let last: usize = range.strip_prefix("0-").unwrap().parse().unwrap();
     let arrived = if last == 0 { 0 } else { last + 1 };
     assert_eq!(registry.end(&location, &digest, content[arrived..].to_vec()).await.status, 201);
-}
-
-async fn on(folder: &Path) -> Client {
-    Setup::on(Arc::new(FileStorage::open(folder).unwrap())).start().await.unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_upload_goes_on_after_every_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let content = content();
-    let client = on(folder.path()).await;
-    let path = format!("/v2/{REPO}/blobs/uploads/");
-    let location = client.call(Method::POST, &path, &[], Body::empty()).await.header("location").to_owned();
-    drop(client);
-    for (number, part) in content.chunks(100_000).enumerate() {
-        let client = on(folder.path()).await;
-        let first = number * 100_000;
-        let range = format!("{first}-{}", first + part.len() - 1);
-        let answer = client.call(Method::PATCH, &location, &[("content-range", &range)], part.to_vec()).await;
-        assert_eq!((answer.status.as_u16(), answer.header("range")), (202, &*format!("0-{}", first + part.len() - 1)));
-    }
-    let client = on(folder.path()).await;
-    let digest = Digest::sha256(&content);
-    let answer = client.call(Method::PUT, &format!("{location}?digest={digest}"), &[], Body::empty()).await;
-    assert_eq!(answer.status, 201);
-    assert!(client.get(answer.header("location")).await.body == content);
 }

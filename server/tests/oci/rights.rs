@@ -50,7 +50,7 @@ impl Guarded {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
         let auth = Auth::Kubernetes(Kubernetes::new(api_server(), AUDIENCE.into(), "apps".into()));
         let setup = Setup { auth, anonymous_pull, ..Setup::on(Arc::clone(&storage)) };
-        Self { registry: Registry::with(setup).await, open: Registry::on(storage, 1, None).await }
+        Self { registry: Registry::with(setup).await, open: Registry::on(storage, 1).await }
     }
 
     async fn ask(&self, user: &str, method: Method, path: &str, body: impl Into<Body>) -> Answer {
