@@ -312,10 +312,23 @@ fn is_uri(text: &str) -> bool {
     let hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
     let escapes = text.split('%').skip(1).all(|rest| hex(rest.as_bytes().first()) && hex(rest.as_bytes().get(1)));
     let parses = match text.split_once(':') {
-        Some((scheme, _)) if !scheme.contains(['/', '?', '#']) => Url::parse(text).is_ok(),
+        Some((scheme, rest)) if !scheme.contains(['/', '?', '#']) => !rest.is_empty() && Url::parse(text).is_ok(),
         _ => true,
     };
-    !text.is_empty() && text.chars().all(known) && escapes && parses && text.matches('#').count() < 2
+    let known = text.chars().all(known) && escapes && text.matches('#').count() < 2;
+    !text.is_empty() && known && parses && !path_of(text).contains(['[', ']'])
+}
+
+/// What is between the authority and the query: brackets are an address' there, and only there.
+fn path_of(uri: &str) -> &str {
+    let end = uri.find(['?', '#']).unwrap_or(uri.len());
+    let before = uri.get(..end).unwrap_or_default();
+    match before.split_once("//") {
+        Some((scheme, rest)) if !scheme.contains('/') => {
+            rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default()
+        }
+        _ => before,
+    }
 }
 
 fn object(value: &Json, path: &str) -> Checked {

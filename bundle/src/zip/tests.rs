@@ -113,6 +113,7 @@ fn a_stored_entry_with_a_data_descriptor_is_refused_with_the_way_out() {
 
 #[test]
 fn zip64_fields_are_read_where_they_are_not_needed() {
+    // faults.md 31: ZIP64 edges.
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored).large_file(true);
     zip.start_file("a", options).unwrap();
@@ -123,6 +124,7 @@ fn zip64_fields_are_read_where_they_are_not_needed() {
 
 #[test]
 fn more_than_65535_entries_are_written_and_read_with_zip64() {
+    // faults.md 31: ZIP64 edges.
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for number in 0..70_000 {
         zip.stored(&format!("e{number}"), 0, &mut &b""[..]).unwrap();
@@ -141,6 +143,7 @@ fn more_than_65535_entries_are_written_and_read_with_zip64() {
 
 #[test]
 fn every_truncation_is_refused() {
+    // faults.md 31: a truncated ZIP file.
     let bytes = sample();
     for length in 0..bytes.len() {
         refused(&bytes[..length], "truncated");
@@ -161,6 +164,7 @@ fn bytes_before_or_behind_the_archive_are_refused() {
 
 #[test]
 fn names_that_could_leave_a_folder_are_refused() {
+    // faults.md 32.
     for name in ["../a", "/a", "a\\b", "a\0b", "a/../b", "C:/a"] {
         refused(&named(name), "the name");
     }
@@ -169,6 +173,7 @@ fn names_that_could_leave_a_folder_are_refused() {
 
 #[test]
 fn the_same_name_twice_is_refused() {
+    // faults.md 32: duplicate names.
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     zip.deflated("a", b"1").unwrap();
     zip.deflated("a", b"2").unwrap();
@@ -177,6 +182,7 @@ fn the_same_name_twice_is_refused() {
 
 #[test]
 fn symbolic_links_and_special_files_are_refused() {
+    // faults.md 32: symlinks.
     let bytes = sample();
     let attributes = at(&bytes, record::CENTRAL, 0) + 38;
     for mode in [0o120_777_u32, 0o020_666, 0o040_755, 0o010_644] {
@@ -186,6 +192,7 @@ fn symbolic_links_and_special_files_are_refused() {
 
 #[test]
 fn encrypted_and_patched_entries_are_refused() {
+    // faults.md 31: encrypted.
     refused(&flagged(1), "encrypted");
     refused(&flagged(1 << 6 | 1), "encrypted");
     refused(&flagged(1 << 13), "encrypted");
@@ -203,6 +210,7 @@ fn several_disks_are_refused() {
 
 #[test]
 fn a_central_directory_that_disagrees_is_refused() {
+    // faults.md 31: local and central headers that disagree, overlapping entries.
     let bytes = sample();
     let central = at(&bytes, record::CENTRAL, 0);
     for (offset, with, why) in [
@@ -228,6 +236,7 @@ fn a_central_directory_that_disagrees_is_refused() {
 
 #[test]
 fn a_wrong_checksum_is_refused_before_the_body_ends() {
+    // faults.md 31: a bad CRC.
     let bytes = sample();
     let data = at(&bytes, record::LOCAL, 0) + 30 + 5;
     refused(&patched(bytes, data, b"j"), "checksum");
@@ -235,6 +244,7 @@ fn a_wrong_checksum_is_refused_before_the_body_ends() {
 
 #[test]
 fn sizes_that_lie_are_refused() {
+    // faults.md 33: lying sizes.
     let bytes = sample();
     let second = at(&bytes, record::LOCAL, 1);
     // Unpacked size smaller and larger than what comes.
@@ -250,6 +260,7 @@ fn sizes_that_lie_are_refused() {
 
 #[test]
 fn bombs_are_stopped_while_they_unpack() {
+    // faults.md 33: caps on entry, total and ratio, counted while reading.
     let bomb = |size: usize| {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
         zip.deflated("a", &vec![0; size]).unwrap();
@@ -265,6 +276,20 @@ fn bombs_are_stopped_while_they_unpack() {
     let total = ZipLimits { total: 1000, ..LIMITS };
     assert!(read_with(&bomb(1001), total).unwrap_err().contains("limit for a bundle"));
     assert!(read_with(&sample(), ZipLimits { total: 100, ..LIMITS }).unwrap_err().contains("more than 100 bytes"));
+}
+
+#[test]
+fn more_entries_than_the_cap_are_stopped_where_the_cap_is() {
+    // faults.md 33: the count, counted while reading.
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for number in 0..1000 {
+        zip.stored(&number.to_string(), 0, &mut &[][..]).unwrap();
+    }
+    let bytes = zip.finish().unwrap().into_inner();
+    // The rest isn't even looked at.
+    let cut = &bytes[..at(&bytes, record::LOCAL, 12)];
+    let error = read_with(cut, ZipLimits { entries: 10, ..LIMITS }).unwrap_err();
+    assert!(error.contains("10 entries"), "{error}");
 }
 
 #[test]

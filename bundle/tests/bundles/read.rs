@@ -61,6 +61,7 @@ fn the_content_digest_is_what_the_design_says_and_does_not_depend_on_the_zip() {
 
 #[test]
 fn entries_that_are_missing_are_named() {
+    // faults.md 31: no metadata.json; 34: layers that are absent.
     let image = image("amd64");
     refused(&without(whole(), "metadata.json"), "metadata.json", "missing");
     refused(&without(whole(), "manifest.json"), "manifest.json", "missing");
@@ -74,6 +75,7 @@ fn entries_that_are_missing_are_named() {
 
 #[test]
 fn entries_that_belong_to_nothing_are_refused() {
+    // faults.md 31: two metadata.json.
     for name in [
         "README",
         "resources/x/y",
@@ -99,6 +101,7 @@ fn entries_that_belong_to_nothing_are_refused() {
 
 #[test]
 fn content_that_is_not_what_its_name_says_is_refused() {
+    // faults.md 34: a digest that is not that of the content.
     refused(&with(whole(), &file_path(), "other"), &file_path(), "digest");
     let (layer, _) = blob_entry(&image("amd64").layer);
     refused(&with(whole(), &layer, "other"), &layer, "digest");
@@ -110,6 +113,7 @@ fn content_that_is_not_what_its_name_says_is_refused() {
 
 #[test]
 fn metadata_that_breaks_a_rule_is_refused_with_its_path() {
+    // faults.md 34: unknown fields, 10⁴ levels; universe.md 3, 4, 10.
     let cases: [(&str, Value, &str); 14] = [
         ("/name", json!("Sample"), "$.name"),
         ("/name", json!("s"), "$.name"),
@@ -143,7 +147,56 @@ fn metadata_that_breaks_a_rule_is_refused_with_its_path() {
 }
 
 #[test]
+fn what_the_consumer_of_the_repository_can_not_read_is_refused_before_it_is_visible() {
+    // universe.md 7.3, the second table and the last paragraph.
+    let resource = |value: Value| ("resource", value);
+    let binary = |value: Value| resource(json!({"cli": {"binaries": {"linux": value}}}));
+    let license = |url: &str| ("licenses", json!([{"name": "x", "url": url}]));
+    for (key, value) in [
+        ("lastUpdated", json!(1e30)),
+        ("lastUpdated", json!("1569283200")),
+        ("minDcosReleaseVersion", json!("01")),
+        ("minDcosReleaseVersion", json!("1.2147483648")),
+        ("marathon", json!({"v2AppMustacheTemplate": "YWJj\nYWJj"})),
+        ("marathon", json!({"v2AppMustacheTemplate": ""})),
+        ("config", json!([])),
+        ("framework", json!("true")),
+        ("tags", json!(["a\u{2003}b"])),
+        ("licenses", json!([{"name": "x"}])),
+        license("http://a/[x]"),
+        license("http://a b/"),
+        license("http://a/%zz"),
+        license("mailto:"),
+        resource(json!({"assets": {"container": {"docker": null}}})),
+        resource(json!({"assets": {"uris": {"a": "http://[::z/"}}})),
+        resource(json!({"images": {"icon-small": "http://a/%"}})),
+        resource(json!({"images": {"screenshots": ["http://a/{b}"]}})),
+        binary(json!({"arm64": {}})),
+        binary(
+            json!({"x86-64": {"kind": "zip", "url": "ftp://a/b", "contentHash": [{"algo": "sha256", "value": "x"}]}}),
+        ),
+        binary(json!({"x86-64": {"kind": "zip", "url": "http://a/b", "contentHash": []}})),
+    ] {
+        let entries = changed_metadata(|metadata| metadata[key] = value.clone());
+        refused(&entries, "metadata.json", &format!("$.{key}"));
+    }
+    let five = |manager: Value| {
+        changed_metadata(|metadata| {
+            metadata["packagingVersion"] = json!("5.0");
+            metadata["manager"] = manager.clone();
+        })
+    };
+    refused(&five(json!({})), "metadata.json", "$.manager");
+    for url in ["http://a/b?c[]=d#[e]", "http://[::1]/", "https://a.test/%5Bx%5D", "relative/path"] {
+        let (key, value) = license(url);
+        let entries = changed_metadata(|metadata| metadata[key] = value.clone());
+        assert!(read(&zipped(&entries)).is_ok(), "{url}");
+    }
+}
+
+#[test]
 fn other_packaging_versions_are_unsupported() {
+    // faults.md 34: packagingVersion 2.0 and 6.0.
     for version in ["2.0", "6.0", ""] {
         let entries = changed_metadata(|metadata| metadata["packagingVersion"] = json!(version));
         match read(&zipped(&entries)) {
@@ -184,6 +237,7 @@ fn signatures_have_a_number_and_sizes_that_they_keep_to() {
 
 #[test]
 fn metadata_has_4_mib_at_most() {
+    // faults.md 34: large JSON.
     let entries = changed_metadata(|metadata| metadata["description"] = json!("x".repeat(4 << 20)));
     let limits = Limits { ratio: 1 << 20, ..Limits::default() };
     let error = stream::read(&zipped(&entries)[..], &mut Memory::default(), &limits).unwrap_err();
@@ -235,6 +289,7 @@ fn multi_platform(whole_arm: bool) -> Entries {
 
 #[test]
 fn an_index_is_read_with_all_its_platforms_or_refused() {
+    // faults.md 34: layers absent of a platform that the bundle claims.
     let bundle = read(&zipped(&multi_platform(true))).unwrap();
     let image = &bundle.images[0];
     assert_eq!(image.platforms, ["linux/amd64", "linux/arm64/v8"]);
