@@ -28,7 +28,6 @@ use crate::declarations::Declarations;
 use crate::http::{Readers, Server, Settings, Usage, app};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
-use crate::storage::StorageError;
 use crate::storage::file::OpenError;
 use crate::storage::health::StorageHealth;
 use crate::storage::s3;
@@ -58,12 +57,6 @@ pub enum StartError {
     Restore {
         /// Why.
         source: SweepError,
-    },
-    /// The store can't be read.
-    #[snafu(display("the store can't be read: {source}"))]
-    Read {
-        /// Why.
-        source: StorageError,
     },
     /// The certificate can't be used.
     #[snafu(display("{source}"), context(false))]
@@ -149,8 +142,6 @@ async fn assemble(config: Config, tls: bool, health: StorageHealth, metrics: Met
     let catalogue = Catalogue::with(store::open(config.storage, health).await?, config.catalogue);
     let audit = Audit::new();
     let uploads = Uploads::new(catalogue.clone(), config.limits, Pace::default(), audit.clone(), metrics.clone());
-    catalogue.protect(Arc::new(uploads.clone()));
-    uploads.hold_known().await.context(ReadSnafu)?;
     let restored = catalogue.restore().await.context(RestoreSnafu)?;
     let ingest = Ingest { catalogue: catalogue.clone(), policy: Arc::new(config.sources), limits: config.limits };
     let settings = Settings {

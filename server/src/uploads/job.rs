@@ -36,9 +36,6 @@ enum JobError {
         "{missing} of the package's files and blobs are not in the registry any more: announce it again and send them"
     ))]
     Gone { missing: usize },
-    /// Other content was published under the name and version meanwhile.
-    #[snafu(display("{message}"))]
-    Conflict { message: String },
     /// The package is wrong, or can't be published.
     #[snafu(display("{source}"), context(false))]
     Ingest { source: IngestError },
@@ -53,8 +50,6 @@ enum JobError {
 impl JobError {
     fn reason(&self) -> FailureReason {
         match self {
-            Self::Conflict { .. } => FailureReason::Conflict,
-            Self::Ingest { source } if source.reason() == FailureReason::AlreadyDeclared => FailureReason::Conflict,
             Self::Ingest { source } => source.reason(),
             Self::Store { source: StorageError::StorageFull { .. } } => FailureReason::StorageFull,
             Self::Upload { source: UploadError::Content { .. } | UploadError::WrongSize { .. } } => {
@@ -171,20 +166,8 @@ impl Job {
         match publication::publish(catalogue, bundle, &self.record.id, &status, &self.lost).await {
             Ok(entry) => Ok(entry),
             Err(PublishError::Cancelled) => LostSnafu.fail(),
-            Err(error) => Err(self.refusal(error).await),
+            Err(error) => Err(IngestError::from(error).into()),
         }
-    }
-
-    /// A refusal in words that say what is there.
-    async fn refusal(&self, error: PublishError) -> JobError {
-        let coordinate = &self.record.coordinate;
-        if matches!(error, PublishError::AlreadyDeclared { .. })
-            && let Ok(Some(there)) =
-                publication::standing(&self.uploads.inner.catalogue, &coordinate.name, &coordinate.version).await
-        {
-            return JobError::Conflict { message: publication::conflict(&there) };
-        }
-        IngestError::from(error).into()
     }
 
     /// The bundle, read by the rules of bundles that stream.

@@ -60,7 +60,7 @@ struct Inner {
     /// What this process works on.
     running: Mutex<HashSet<UploadId>>,
     observed: Mutex<Observed>,
-    /// Blobs of uploads that no package names yet. Where several processes have the store, the records protect them.
+    /// Blobs of uploads that no package names yet: a sweep that runs already doesn't know of a new upload.
     held: tokio::sync::Mutex<HashMap<UploadId, PinSet>>,
     permits: Semaphore,
     audit: Audit,
@@ -77,7 +77,7 @@ pub struct Announced {
 }
 
 impl Uploads {
-    /// The uploads of the catalogue's store.
+    /// The uploads of the catalogue's store. To be made before the catalogue's first sweep, which spares what they need then.
     #[must_use]
     pub fn new(catalogue: Catalogue, limits: Limits, pace: Pace, audit: Audit, metrics: Metrics) -> Self {
         let inner = Inner {
@@ -92,7 +92,9 @@ impl Uploads {
             audit,
             metrics,
         };
-        Self { inner: Arc::new(inner) }
+        let inner = Arc::new(inner);
+        inner.catalogue.protect(scan::needed(&inner));
+        Self { inner }
     }
 
     fn store(&self) -> &Store {

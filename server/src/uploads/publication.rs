@@ -9,7 +9,7 @@ use super::error::{ConflictSnafu, UploadError};
 use super::record::Record;
 use super::status::Status;
 use crate::catalogue::entry::{Declared, Entry, code_of};
-use crate::catalogue::{Catalogue, Intent, Number, PublishError};
+use crate::catalogue::{Catalogue, Intent, Number, OnConflict, PublishError};
 use crate::storage::StorageError;
 
 /// Begins the id under which the catalogue knows an upload.
@@ -32,6 +32,10 @@ pub(super) async fn judge(catalogue: &Catalogue, record: &Record) -> Result<Opti
     if entry.digest == record.digest {
         return Ok(Some(entry.release_version));
     }
+    // What is declared is the declaration's, whatever may be replaced.
+    if entry.source == PackageSource::Upload && catalogue.options().on_conflict == OnConflict::Replace {
+        return Ok(None);
+    }
     ConflictSnafu { message: conflict(&entry) }.fail()
 }
 
@@ -44,8 +48,7 @@ pub(super) async fn standing(catalogue: &Catalogue, name: &str, version: &str) -
 }
 
 /// Why other content can't be put in the place of what is there, and what to do.
-#[must_use]
-pub(super) fn conflict(there: &Entry) -> String {
+fn conflict(there: &Entry) -> String {
     let Entry { name, version, digest, .. } = there;
     match there.source {
         PackageSource::Upload => format!(

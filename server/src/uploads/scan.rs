@@ -1,40 +1,17 @@
 //! Now and then: going on with what another process left, and forgetting what is old.
 
 use std::collections::HashSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError, Weak};
 
 use futures::future::{BoxFuture, FutureExt};
 
 use super::error::UploadError;
 use super::status::Status;
-use super::{UploadId, Uploads};
+use super::{Inner, UploadId, Uploads};
 use crate::catalogue::InFlight;
 use crate::digest::Digest;
 use crate::storage::keys::{self, UploadPart};
 use crate::storage::{Condition, Item, StorageError, Version};
-
-/// Where several processes have the store, the records say what their collectors must leave.
-impl InFlight for Uploads {
-    fn roots(&self) -> BoxFuture<'_, Result<HashSet<Digest>, StorageError>> {
-        async move {
-            let mut roots = HashSet::new();
-            for (id, status) in self.store().statuses().await? {
-                if !status.holds_blobs() {
-                    continue;
-                }
-                match self.store().record(&id, &status.content).await {
-                    Ok(record) => roots.extend(record.blobs.keys().cloned()),
-                    Err(UploadError::Store { source }) if !source.is_not_found() => return Err(source),
-                    Err(error) => {
-                        tracing::error!(upload.id = %id, %error, "what an upload consists of can't be read");
-                    }
-                }
-            }
-            Ok(roots)
-        }
-        .boxed()
-    }
-}
 
 impl Uploads {
     /// Looks at all uploads for ever.
@@ -127,26 +104,7 @@ impl Uploads {
         Ok(())
     }
 
-    /// Keeps the blobs of every upload that is on its way from being collected by this process. For a start, before the
-    /// first sweep.
-    ///
-    /// # Errors
-    /// A store that fails: what uploads need is not known then, and nothing may be swept.
-    pub async fn hold_known(&self) -> Result<(), StorageError> {
-        for (id, status) in self.store().statuses().await? {
-            if !status.holds_blobs() {
-                continue;
-            }
-            match self.store().record(&id, &status.content).await {
-                Ok(record) => self.hold_all(&record).await,
-                Err(UploadError::Store { source }) if !source.is_not_found() => return Err(source),
-                Err(error) => tracing::error!(upload.id = %id, %error, "what an upload consists of can't be read"),
-            }
-        }
-        Ok(())
-    }
-
-    /// Every blob that an upload on its way needs, for a collector: none of them may be taken while this names it.
+    /// Every blob that an upload on its way needs, whichever process it goes through.
     ///
     /// # Errors
     /// A store that fails: what uploads need is not known then.
@@ -164,4 +122,24 @@ impl Uploads {
         }
         Ok(roots)
     }
+}
+
+/// The uploads of a process, as the catalogue asks for what they need. Not a part of them: the catalogue would keep itself.
+struct Needed(Weak<Inner>);
+
+impl InFlight for Needed {
+    fn roots(&self) -> BoxFuture<'_, Result<HashSet<Digest>, StorageError>> {
+        async move {
+            match self.0.upgrade() {
+                Some(inner) => Uploads { inner }.roots().await,
+                None => Ok(HashSet::new()),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// What the uploads need, for [`crate::catalogue::Catalogue::protect`].
+pub(super) fn needed(inner: &Arc<Inner>) -> Arc<dyn InFlight> {
+    Arc::new(Needed(Arc::downgrade(inner)))
 }

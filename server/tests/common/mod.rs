@@ -91,8 +91,6 @@ impl Setup {
         let catalogue = Catalogue::with(Arc::clone(&self.storage), self.options);
         let (audit, metrics) = (Audit::keeping(), Metrics::default());
         let uploads = Uploads::new(catalogue.clone(), Limits::default(), self.pace, audit.clone(), metrics.clone());
-        catalogue.protect(Arc::new(uploads.clone()));
-        uploads.hold_known().await?;
         let restored = catalogue.restore().await?;
         let ingest = Ingest { catalogue: catalogue.clone(), policy: Arc::new(self.policy), limits: Limits::default() };
         let settings = Settings {
