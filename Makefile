@@ -23,6 +23,7 @@ test-unit: prerequisites ## Tests without a cluster
 	tools=$$($(E2E) tools -- minio versitygw); { read -r minio; read -r versitygw; } <<<"$$tools"; \
 	  export PACKAGE_REGISTRY_TEST_MINIO=$$minio PACKAGE_REGISTRY_TEST_VERSITYGW=$$versitygw; cargo test --workspace --exclude e2e
 	cargo test -p e2e --lib --bins
+	server/schemathesis.sh
 
 test-e2e: prerequisites ## Tests on a real cluster (yours: KUBECONFIG)
 	e2e/run.sh
@@ -32,12 +33,13 @@ lint: prerequisites ## Formatting, clippy, dependency rules
 	cargo clippy --workspace --all-targets -- --deny warnings
 	image/deny.sh
 
-generate: prerequisites ## Write what is made from the code: CRDs, roles, the options table, install.yaml
+generate: prerequisites ## Write what is made from the code: CRDs, roles, the options table, install.yaml, the OpenAPI document
 	cargo run --quiet --bin rbacgen -- .
 	cargo run --quiet --bin crdgen -- .
+	cargo run --quiet --bin openapigen -- .
 
 verify: generate ## Fail when a generated file isn't what the code makes
-	@changed=$$(git status --porcelain -- manifests docs/options.md); [ -z "$$changed" ] || { git --no-pager diff -- manifests docs/options.md; \
+	@changed=$$(git status --porcelain -- manifests docs/options.md docs/openapi.json); [ -z "$$changed" ] || { git --no-pager diff -- manifests docs/options.md docs/openapi.json; \
 	  echo "generated files differ: run 'make generate' and commit"; echo "$$changed"; exit 1; }
 
 image: prerequisites ## Build the image; IMAGE_TO=archive (default), cluster, push:HOST/NAME:TAG or kind:CLUSTER

@@ -14,6 +14,7 @@ use crate::package::{PackageImage, Progress, State};
 
 /// What is declared.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeclarationSpec {
     /// The bundle's address.
@@ -30,6 +31,7 @@ pub struct DeclarationSpec {
 
 /// A `.dcos` file behind an `http` or `https` address.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UrlSource {
     /// Address, `http://…` or `https://…`, without user or password.
@@ -47,6 +49,7 @@ pub struct UrlSource {
 
 /// Credentials for a source. Their `Debug` form prints no secret.
 #[derive(Clone, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Credentials {
     /// Sent as `Authorization: Basic`.
@@ -74,6 +77,7 @@ impl fmt::Debug for Credentials {
 
 /// Why a declaration failed, as far as a program has to know. The names are those of the `Package` conditions' reasons.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum FailureReason {
     /// The source may not be asked: not in the list of allowed hosts, a forbidden address, no digest where one is required.
     NotAllowed,
@@ -111,6 +115,7 @@ impl FailureReason {
 
 /// A declaration and what became of it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Declaration {
     /// Id that it was put under.
@@ -133,6 +138,7 @@ pub struct Declaration {
 
 /// What a declaration has in the catalogue.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PublishedPackage {
     /// Name of the package.

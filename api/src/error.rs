@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `{"type", "message", "data"?}`, the form that the consumer's package errors have.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ApiError {
     /// A word for programs, in CamelCase: `NotFound`, `Unauthorized`, `Forbidden`, `Conflict`, `Invalid`, …
     #[serde(rename = "type")]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where a package is on its way into the catalogue (the words of the `describe` command).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum State {
     /// Accepted, nothing done yet.
     Pending,
@@ -29,6 +30,7 @@ impl State {
 
 /// How far a transfer is, in bytes. Never goes back within one attempt.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
     /// Bytes taken in so far.
@@ -40,6 +42,7 @@ pub struct Progress {
 
 /// One image of a package.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PackageImage {
     /// The name under which the package's metadata knows the image (`resource.assets.container.docker.<alias>`).
@@ -56,6 +59,7 @@ pub struct PackageImage {
 
 /// How a package came in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum PackageSource {
     /// A declaration made the server fetch it.
@@ -66,6 +70,7 @@ pub enum PackageSource {
 
 /// One package at one version.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PackageInfo {
     /// Name of the package.
@@ -111,6 +116,7 @@ pub struct PackageInfo {
 
 /// The catalogue in short, sorted by name, then release version, newest first.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PackageList {
     /// The packages.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Figures for the `PackageRegistry`'s status.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerStatus {
     /// Version of the server.
@@ -19,6 +20,7 @@ pub struct ServerStatus {
 
 /// One thing about a server that is right or wrong.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ServerCondition {
     /// What: `Storage`.

@@ -28,6 +28,7 @@ pub const UPLOAD_OFFSET: &str = "upload-offset";
 ///
 /// From this and the bytes behind its digests the `.dcos` file can be written again, byte for byte.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PackageContent {
     /// Name of the package.
@@ -57,6 +58,7 @@ pub struct PackageContent {
 
 /// A file of a package.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContentFile {
     /// File name: `A–Z a–z 0–9 . _ -`.
@@ -69,6 +71,7 @@ pub struct ContentFile {
 
 /// A blob of a package's images.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContentBlob {
     /// `sha256:<hex>` of its bytes.
@@ -79,6 +82,7 @@ pub struct ContentBlob {
 
 /// An upload and how far it is.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Upload {
     /// Its id, for the other calls.
@@ -110,6 +114,7 @@ pub struct Upload {
 
 /// Something that the registry lacks.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MissingBlob {
     /// `sha256:<hex>`.

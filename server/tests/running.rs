@@ -16,6 +16,7 @@ use common::spec;
 use reqwest::{Certificate, Client, StatusCode};
 use server::config::Arguments;
 use server::serve::{Running, start};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 
 async fn server(flags: &[&str]) -> Running {
@@ -41,6 +42,26 @@ fn trusting(pem: &str, http1: bool) -> Client {
     let roots = [Certificate::from_pem(pem.as_bytes()).unwrap()];
     let builder = Client::builder().no_proxy().tls_certs_only(roots);
     if http1 { builder.http1_only() } else { builder }.build().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_go_over_the_line_with_their_length_and_never_chunked() {
+    // universe.md 6.3, 7.5.
+    let running = server(&["--plain-http", "--storage", "memory:"]).await;
+    for (path, encoding) in [("/repo", "gzip"), ("/repo", "identity"), ("/health", "gzip")] {
+        let mut stream = tokio::net::TcpStream::connect(running.address).await.unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: r\r\nAccept-Encoding: {encoding}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let head = head.to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 200 "), "{head}");
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+        assert!(!head.contains("transfer-encoding"), "{head}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

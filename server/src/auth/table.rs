@@ -50,14 +50,26 @@ pub enum Area {
     ImageUploads,
     /// `/auth/token`.
     Token,
-    /// `/api/v1/packages…`.
+    /// `/api/v1/packages`.
     Packages,
-    /// `/api/v1/uploads…`.
+    /// `/api/v1/packages/{name}/{version}`.
+    Package,
+    /// `/api/v1/packages/{name}/{version}/…`.
+    PackageContent,
+    /// `/api/v1/uploads`.
     Uploads,
+    /// `/api/v1/uploads/{id}`.
+    Upload,
+    /// `/api/v1/uploads/{id}/complete`.
+    UploadCompletion,
+    /// `/api/v1/uploads/{id}/blobs/{digest}`.
+    UploadBlob,
     /// `/api/v1/declarations/…`.
     Declarations,
     /// `/api/v1/status`.
     Status,
+    /// `/api/v1/openapi.json`.
+    Document,
 }
 
 impl Area {
@@ -75,14 +87,32 @@ impl Area {
             "/api/v1/packages" => Self::Packages,
             "/api/v1/uploads" => Self::Uploads,
             "/api/v1/status" => Self::Status,
+            "/api/v1/openapi.json" => Self::Document,
             _ if under("/package") => Self::Repository,
             _ if under("/resource") => Self::Resource,
             _ if under("/v2") => Self::Images,
-            _ if under("/api/v1/packages") => Self::Packages,
-            _ if under("/api/v1/uploads") => Self::Uploads,
+            _ if under("/api/v1/packages") => Self::of_package(path)?,
+            _ if under("/api/v1/uploads") => Self::of_upload(path)?,
             _ if under("/api/v1/declarations") => Self::Declarations,
             _ => return None,
         })
+    }
+
+    fn of_package(path: &str) -> Option<Self> {
+        match path.split('/').skip(4).collect::<Vec<_>>()[..] {
+            [_, _] => Some(Self::Package),
+            [_, _, "content"] | [_, _, "blobs", _] => Some(Self::PackageContent),
+            _ => None,
+        }
+    }
+
+    fn of_upload(path: &str) -> Option<Self> {
+        match path.split('/').skip(4).collect::<Vec<_>>()[..] {
+            [_] => Some(Self::Upload),
+            [_, "complete"] => Some(Self::UploadCompletion),
+            [_, "blobs", _] => Some(Self::UploadBlob),
+            _ => None,
+        }
     }
 
     /// Its word in metrics.
@@ -94,7 +124,16 @@ impl Area {
             Self::Resource => "resource",
             Self::Images | Self::ImageUploads => "v2",
             Self::Token => "token",
-            Self::Packages | Self::Uploads | Self::Declarations | Self::Status => "api",
+            Self::Packages
+            | Self::Package
+            | Self::PackageContent
+            | Self::Uploads
+            | Self::Upload
+            | Self::UploadCompletion
+            | Self::UploadBlob
+            | Self::Declarations
+            | Self::Status
+            | Self::Document => "api",
         }
     }
 }
@@ -137,12 +176,16 @@ enum Read {
     /// Open where anonymous pulls are.
     Pull,
     Right(Verb),
+    /// There is only what a head says.
+    Head(Verb),
+    /// There is nothing to read.
+    Never,
 }
 
 const READ_ONLY: &[(Method, Verb)] = &[];
 const READ: &str = "GET, HEAD";
 
-const TABLE: [Row; 10] = [
+const TABLE: [Row; 16] = [
     Row { area: Area::Health, read: Read::Open, write: READ_ONLY, allow: READ },
     Row { area: Area::Repository, read: Read::Open, write: READ_ONLY, allow: READ },
     Row { area: Area::Resource, read: Read::Open, write: READ_ONLY, allow: READ },
@@ -165,18 +208,28 @@ const TABLE: [Row; 10] = [
         ],
         allow: "GET, HEAD, POST, PATCH, PUT, DELETE",
     },
+    Row { area: Area::Packages, read: Read::Right(Verb::Get), write: READ_ONLY, allow: READ },
     Row {
-        area: Area::Packages,
+        area: Area::Package,
         read: Read::Right(Verb::Get),
         write: &[(Method::DELETE, Verb::Delete)],
         allow: "GET, HEAD, DELETE",
     },
+    Row { area: Area::PackageContent, read: Read::Right(Verb::Get), write: READ_ONLY, allow: READ },
     // Who may bring a package may also see how far it is, and give it up.
+    Row { area: Area::Uploads, read: Read::Never, write: &[(Method::POST, Verb::Create)], allow: "POST" },
     Row {
-        area: Area::Uploads,
+        area: Area::Upload,
         read: Read::Right(Verb::Create),
-        write: &[(Method::POST, Verb::Create), (Method::PATCH, Verb::Create), (Method::DELETE, Verb::Create)],
-        allow: "GET, HEAD, POST, PATCH, DELETE",
+        write: &[(Method::DELETE, Verb::Create)],
+        allow: "GET, HEAD, DELETE",
+    },
+    Row { area: Area::UploadCompletion, read: Read::Never, write: &[(Method::POST, Verb::Create)], allow: "POST" },
+    Row {
+        area: Area::UploadBlob,
+        read: Read::Head(Verb::Create),
+        write: &[(Method::PATCH, Verb::Create)],
+        allow: "HEAD, PATCH",
     },
     Row {
         area: Area::Declarations,
@@ -184,6 +237,7 @@ const TABLE: [Row; 10] = [
         write: &[(Method::PUT, Verb::Create), (Method::DELETE, Verb::Delete)],
         allow: "GET, HEAD, PUT, DELETE",
     },
+    Row { area: Area::Document, read: Read::Open, write: READ_ONLY, allow: READ },
     Row { area: Area::Status, read: Read::Right(Verb::Get), write: READ_ONLY, allow: READ },
 ];
 
@@ -200,6 +254,8 @@ pub fn need(method: &Method, path: &str, anonymous_pull: bool) -> Need {
             Read::Pull if anonymous_pull => Need::Open,
             Read::Pull => Need::Right(Verb::Get),
             Read::Right(verb) => Need::Right(verb),
+            Read::Head(verb) if *method == Method::HEAD => Need::Right(verb),
+            Read::Head(_) | Read::Never => Need::NoSuchMethod(row.allow),
         };
     }
     let found = row.write.iter().find(|(known, _)| known == method);
@@ -220,9 +276,16 @@ mod tests {
             "/v2/a/blobs/uploads/",
             "/auth/token",
             "/api/v1/packages",
+            "/api/v1/packages/a/1",
+            "/api/v1/packages/a/1/content",
+            "/api/v1/packages/a/1/blobs/x",
             "/api/v1/uploads",
+            "/api/v1/uploads/x",
+            "/api/v1/uploads/x/complete",
+            "/api/v1/uploads/x/blobs/y",
             "/api/v1/declarations/x",
             "/api/v1/status",
+            "/api/v1/openapi.json",
         ] {
             let area = Area::of(path).unwrap();
             assert!(TABLE.iter().any(|row| row.area == area), "{path}");
@@ -231,7 +294,7 @@ mod tests {
 
     #[test]
     fn reading_the_catalogue_files_and_health_is_open_whatever_is_set() {
-        for path in ["/", "/health", "/repo", "/package/redis", "/resource/a/sha256:b/c"] {
+        for path in ["/", "/health", "/repo", "/package/redis", "/resource/a/sha256:b/c", "/api/v1/openapi.json"] {
             for anonymous in [true, false] {
                 assert_eq!(need(&Method::GET, path, anonymous), Need::Open, "{path}");
                 assert_eq!(need(&Method::HEAD, path, anonymous), Need::Open, "{path}");
@@ -303,6 +366,9 @@ mod tests {
             "/api/v1/declarations",
             "/api/v1/declarations/",
             "/api/v1/other",
+            "/api/v1/packages/a",
+            "/api/v1/packages/a/1/other",
+            "/api/v1/uploads/x/blobs",
             "//v2/",
             "/metrics",
             "",
@@ -311,9 +377,14 @@ mod tests {
             assert_eq!(need(&Method::GET, path, true), Need::NoSuchPath, "{path}");
             assert_eq!(need(&Method::PUT, path, true), Need::NoSuchPath, "{path}");
         }
-        for (method, path) in
-            [(Method::POST, "/repo"), (Method::TRACE, "/v2/"), (Method::OPTIONS, "/api/v1/declarations/x")]
-        {
+        for (method, path) in [
+            (Method::GET, "/api/v1/uploads"),
+            (Method::GET, "/api/v1/uploads/x/blobs/y"),
+            (Method::DELETE, "/api/v1/packages"),
+            (Method::POST, "/repo"),
+            (Method::TRACE, "/v2/"),
+            (Method::OPTIONS, "/api/v1/declarations/x"),
+        ] {
             assert!(matches!(need(&method, path, true), Need::NoSuchMethod(_)), "{method} {path}");
         }
     }

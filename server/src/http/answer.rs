@@ -3,12 +3,15 @@
 use api::ApiError;
 use axum::Json;
 use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER,
 };
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde::de::DeserializeOwned;
 
 use super::{range, v2};
 use crate::auth::table::Area;
@@ -46,6 +49,39 @@ pub(super) fn error_with(status: StatusCode, kind: &str, message: &str, data: se
 /// The answer to a path that passed the gate and that no route knows.
 pub(super) async fn nothing_here() -> Response {
     api_error(StatusCode::NOT_FOUND, "NotFound", "there is nothing under this path")
+}
+
+/// The answer to a method that a route doesn't know. `Allow` is the router's.
+pub(super) async fn no_such_method() -> Response {
+    api_error(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "this path does not take this method")
+}
+
+/// Segments of a path; one that can't be read names nothing.
+pub(super) struct Segments<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segments<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let read = Path::from_request_parts(parts, state).await;
+        let message = |error: &dyn std::fmt::Display| format!("the path can't be read: {error}");
+        read.map(|Path(segments)| Self(segments))
+            .map_err(|error| api_error(StatusCode::NOT_FOUND, "NotFound", &message(&error)))
+    }
+}
+
+/// Parameters behind the question mark.
+pub(super) struct Parameters<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let read = Query::from_request_parts(parts, state).await;
+        let message = |error: &dyn std::fmt::Display| format!("the parameters can't be read: {error}");
+        read.map(|Query(parameters)| Self(parameters))
+            .map_err(|error| api_error(StatusCode::BAD_REQUEST, "Invalid", &message(&error)))
+    }
 }
 
 /// A store that fails, in the API's form.

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::{DeclarationSpec, ServerCondition, ServerStatus};
+use api::{ApiError, Declaration, DeclarationSpec, ServerCondition, ServerStatus};
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use tokio::sync::Mutex;
 
 use super::Server;
-use super::answer::{api_error, store_failed};
+use super::answer::{Segments, api_error, store_failed};
 use crate::catalogue::Catalogue;
 use crate::declarations::PutError;
 use crate::storage::StorageError;
@@ -63,6 +63,11 @@ impl Usage {
 }
 
 /// `GET /api/v1/status`. A store that can't be asked is a condition, with the figures as they were counted last.
+#[utoipa::path(get, path = "/api/v1/status", tag = "status",
+    responses(
+        (status = 200, description = "Figures of this server, and what is wrong with it.", body = ServerStatus),
+    )
+)]
 pub async fn status(State(server): State<Server>) -> Response {
     let counted = server.usage.count(&server.catalogue).await;
     let complaint = server.catalogue.storage().complaint();
@@ -81,7 +86,14 @@ fn condition(ok: bool, reason: &str, message: &str) -> ServerCondition {
 }
 
 /// `GET /api/v1/declarations/{id}`.
-pub async fn declaration(State(server): State<Server>, Path(id): Path<String>) -> Response {
+#[utoipa::path(get, path = "/api/v1/declarations/{id}", tag = "declarations",
+    params(("id" = String, Path, description = "Uid of the declaring object.")),
+    responses(
+        (status = 200, description = "The declaration and what became of it.", body = Declaration),
+        (status = 404, description = "There is none.", body = ApiError),
+    )
+)]
+pub async fn declaration(State(server): State<Server>, Segments(id): Segments<String>) -> Response {
     match server.declarations.view(&id).await {
         Ok(Some(declaration)) => Json(declaration).into_response(),
         Ok(None) => no_such_declaration(&id),
@@ -90,7 +102,17 @@ pub async fn declaration(State(server): State<Server>, Path(id): Path<String>) -
 }
 
 /// `PUT /api/v1/declarations/{id}`.
-pub async fn declare(State(server): State<Server>, Path(id): Path<String>, body: Body) -> Response {
+#[utoipa::path(put, path = "/api/v1/declarations/{id}", tag = "declarations",
+    params(("id" = String, Path, description = "Uid of the declaring object.")),
+    request_body = DeclarationSpec,
+    responses(
+        (status = 200, description = "The declaration and what became of it.", body = Declaration),
+        (status = 400, description = "It can't be taken.", body = ApiError),
+        (status = 404, description = "The path can't be read.", body = ApiError),
+        (status = 408, description = "It did not arrive in time.", body = ApiError),
+    )
+)]
+pub async fn declare(State(server): State<Server>, Segments(id): Segments<String>, body: Body) -> Response {
     let body = match tokio::time::timeout(BODY_TIME, to_bytes(body, BODY_LIMIT)).await {
         Ok(Ok(body)) => body,
         Ok(Err(error)) => {
@@ -114,7 +136,14 @@ pub async fn declare(State(server): State<Server>, Path(id): Path<String>, body:
 }
 
 /// `DELETE /api/v1/declarations/{id}`.
-pub async fn withdraw(State(server): State<Server>, Path(id): Path<String>) -> Response {
+#[utoipa::path(delete, path = "/api/v1/declarations/{id}", tag = "declarations",
+    params(("id" = String, Path, description = "Uid of the declaring object.")),
+    responses(
+        (status = 202, description = "It is on its way out.", body = Declaration),
+        (status = 404, description = "There is none.", body = ApiError),
+    )
+)]
+pub async fn withdraw(State(server): State<Server>, Segments(id): Segments<String>) -> Response {
     match server.declarations.delete(&id).await {
         Ok(Some(declaration)) => (StatusCode::ACCEPTED, Json(declaration)).into_response(),
         Ok(None) => no_such_declaration(&id),

@@ -4,6 +4,7 @@ mod accept;
 mod answer;
 mod api_v1;
 mod health;
+pub mod openapi;
 mod packages;
 mod range;
 mod repository;
@@ -86,9 +87,11 @@ pub fn app(server: Server) -> Router {
         .route("/api/v1/uploads/{id}", get(uploads::view).delete(uploads::abandon))
         .route("/api/v1/uploads/{id}/complete", post(uploads::complete))
         .route("/api/v1/uploads/{id}/blobs/{digest}", head(uploads::offset).patch(uploads::append))
+        .route("/api/v1/openapi.json", get(openapi::serve))
         .route("/api/v1/status", get(api_v1::status))
         .route("/api/v1/declarations/{id}", get(api_v1::declaration).put(api_v1::declare).delete(api_v1::withdraw))
         .fallback(answer::nothing_here)
+        .method_not_allowed_fallback(answer::no_such_method)
         .layer(middleware::from_fn_with_state(server.clone(), gate))
         .with_state(server)
 }

@@ -2,15 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use api::{PackageInfo, PackageList, PackageSource, Progress};
+use api::{ApiError, PackageContent, PackageInfo, PackageList, PackageSource, Progress};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 
 use super::Server;
-use super::answer::{Label, api_error, head, object, outside, store_failed, wanted};
+use super::answer::{Label, Parameters, Segments, api_error, head, object, outside, store_failed, wanted};
 use crate::audit::Change;
 use crate::catalogue::describe;
 use crate::catalogue::entry::{Entry, code_of};
@@ -20,6 +20,9 @@ use crate::uploads::removal::{self, Removals};
 use crate::uploads::{Status, export};
 
 /// `GET /api/v1/packages`.
+#[utoipa::path(get, path = "/api/v1/packages", tag = "packages", responses(
+    (status = 200, description = "The catalogue, and what is on its way.", body = PackageList),
+))]
 pub async fn list(State(server): State<Server>) -> Response {
     match listed(&server).await {
         Ok(packages) => Json(PackageList { packages }).into_response(),
@@ -50,7 +53,17 @@ async fn listed(server: &Server) -> Result<Vec<PackageInfo>, StorageError> {
 }
 
 /// `GET /api/v1/packages/{name}/{version}`.
-pub async fn describe(State(server): State<Server>, Path((name, version)): Path<(String, String)>) -> Response {
+#[utoipa::path(get, path = "/api/v1/packages/{name}/{version}", tag = "packages",
+    params(
+        ("name" = String, Path, description = "Name of the package."),
+        ("version" = String, Path, description = "Version of the package."),
+    ),
+    responses(
+        (status = 200, description = "The package.", body = PackageInfo),
+        (status = 404, description = "There is none.", body = ApiError),
+    )
+)]
+pub async fn describe(State(server): State<Server>, Segments((name, version)): Segments<(String, String)>) -> Response {
     let found = async {
         if let Some(entry) = standing(&server, &name, &version).await? {
             let removal_requested = removal::is_marked(&server.catalogue, &entry).await?;
@@ -67,25 +80,39 @@ pub async fn describe(State(server): State<Server>, Path((name, version)): Path<
 
 /// Who asks for a removal.
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Removal {
-    /// `controller`: the operator, which has dealt with its `Package` object.
-    by: Option<String>,
+    by: Option<By>,
+}
+
+/// Who asks for a removal besides people.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum By {
+    /// The operator, which has dealt with its `Package` object.
+    Controller,
 }
 
 /// `DELETE /api/v1/packages/{name}/{version}`.
+#[utoipa::path(delete, path = "/api/v1/packages/{name}/{version}", tag = "packages",
+    params(
+        ("name" = String, Path, description = "Name of the package."),
+        ("version" = String, Path, description = "Version of the package."),
+        ("by" = Option<By>, Query, description = "`controller`: the operator, which has dealt with its `Package` object."),
+    ),
+    responses(
+        (status = 202, description = "It is removed, or its removal is asked for.", body = PackageInfo),
+        (status = 400, description = "The parameters can't be read.", body = ApiError),
+        (status = 404, description = "There is none.", body = ApiError),
+        (status = 409, description = "A declaration keeps it, or it is being published.", body = ApiError),
+    )
+)]
 pub async fn remove(
     State(server): State<Server>,
-    Path((name, version)): Path<(String, String)>,
-    Query(Removal { by }): Query<Removal>,
+    Segments((name, version)): Segments<(String, String)>,
+    Parameters(Removal { by }): Parameters<Removal>,
 ) -> Response {
-    let by_controller = match by.as_deref() {
-        None => false,
-        Some("controller") => true,
-        Some(other) => {
-            let message = format!("by is {:?}, must be \"controller\" or absent", shortened(other));
-            return api_error(StatusCode::BAD_REQUEST, "Invalid", &message);
-        }
-    };
+    let by_controller = by == Some(By::Controller);
     match standing(&server, &name, &version).await {
         Ok(Some(entry)) if entry.source == PackageSource::Url => {
             let (by, id) = (&entry.declaration.by, &entry.declaration.id);
@@ -148,7 +175,17 @@ async fn give_up(server: &Server, name: &str, version: &str) -> Response {
 }
 
 /// `GET /api/v1/packages/{name}/{version}/content`.
-pub async fn content(State(server): State<Server>, Path((name, version)): Path<(String, String)>) -> Response {
+#[utoipa::path(get, path = "/api/v1/packages/{name}/{version}/content", tag = "packages",
+    params(
+        ("name" = String, Path, description = "Name of the package."),
+        ("version" = String, Path, description = "Version of the package."),
+    ),
+    responses(
+        (status = 200, description = "Everything that the package consists of.", body = PackageContent),
+        (status = 404, description = "There is no such package.", body = ApiError),
+    )
+)]
+pub async fn content(State(server): State<Server>, Segments((name, version)): Segments<(String, String)>) -> Response {
     match standing(&server, &name, &version).await {
         Ok(Some(entry)) => Json(export::content_of(&entry)).into_response(),
         Ok(None) => no_such_package(&name, &version),
@@ -157,10 +194,25 @@ pub async fn content(State(server): State<Server>, Path((name, version)): Path<(
 }
 
 /// `GET /api/v1/packages/{name}/{version}/blobs/{digest}`.
+#[utoipa::path(get, path = "/api/v1/packages/{name}/{version}/blobs/{digest}", tag = "packages",
+    params(
+        ("name" = String, Path, description = "Name of the package."),
+        ("version" = String, Path, description = "Version of the package."),
+        ("digest" = String, Path, description = "`sha256:<hex>` of a file or blob of the package."),
+        ("range" = Option<String>, Header, description = "One range of bytes."),
+    ),
+    responses(
+        (status = 200, description = "The bytes.", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, description = "Some of the bytes.", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 304, description = "They are known."),
+        (status = 404, description = "The package has no such file or blob.", body = ApiError),
+        (status = 416, description = "The range lies outside.", body = ApiError),
+    )
+)]
 pub async fn blob(
     State(server): State<Server>,
     method: Method,
-    Path((name, version, digest)): Path<(String, String, String)>,
+    Segments((name, version, digest)): Segments<(String, String, String)>,
     headers: HeaderMap,
 ) -> Response {
     let none = || {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::PackageContent;
 use api::upload::UPLOAD_OFFSET;
+use api::{ApiError, PackageContent, Upload};
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::header::LOCATION;
@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::Server;
-use super::answer::{api_error, error_with, insert, store_failed};
+use super::answer::{Segments, api_error, error_with, insert, store_failed};
 use crate::auth::Identity;
 use crate::storage::StorageError;
 use crate::uploads::{Announced, CONTENT_LIMIT, UploadError, UploadId};
@@ -37,6 +37,16 @@ impl Default for Readers {
 }
 
 /// `POST /api/v1/uploads`.
+#[utoipa::path(post, path = "/api/v1/uploads", tag = "uploads", request_body = PackageContent, responses(
+    (status = 200, description = "The upload that there was, or the package that is there already.", body = Upload,
+        headers(("location" = String, description = "Path of the upload."))),
+    (status = 201, description = "A new upload.", body = Upload,
+        headers(("location" = String, description = "Path of the upload."))),
+    (status = 400, description = "The content can't be published.", body = ApiError),
+    (status = 408, description = "It did not arrive in time.", body = ApiError),
+    (status = 409, description = "Other content is there under the name and version.", body = ApiError),
+    (status = 507, description = "The store is full.", body = ApiError),
+))]
 pub async fn announce(State(server): State<Server>, body: Body) -> Response {
     let Ok(_turn) = server.readers.0.acquire().await else {
         return api_error(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", "the server is stopping");
@@ -70,7 +80,14 @@ pub async fn announce(State(server): State<Server>, body: Body) -> Response {
 }
 
 /// `GET /api/v1/uploads/{id}`.
-pub async fn view(State(server): State<Server>, Path(id): Path<String>) -> Response {
+#[utoipa::path(get, path = "/api/v1/uploads/{id}", tag = "uploads",
+    params(("id" = String, Path, description = "Id of the upload.")),
+    responses(
+        (status = 200, description = "How far it is.", body = Upload),
+        (status = 404, description = "There is no such upload.", body = ApiError),
+    )
+)]
+pub async fn view(State(server): State<Server>, Segments(id): Segments<String>) -> Response {
     let Ok(id) = id.parse::<UploadId>() else { return refused(&UploadError::NoSuchUpload) };
     match server.uploads.view(&id).await {
         Ok(upload) => Json(upload).into_response(),
@@ -79,7 +96,15 @@ pub async fn view(State(server): State<Server>, Path(id): Path<String>) -> Respo
 }
 
 /// `DELETE /api/v1/uploads/{id}`.
-pub async fn abandon(State(server): State<Server>, Path(id): Path<String>) -> Response {
+#[utoipa::path(delete, path = "/api/v1/uploads/{id}", tag = "uploads",
+    params(("id" = String, Path, description = "Id of the upload.")),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 404, description = "The id is none.", body = ApiError),
+        (status = 409, description = "It is being published.", body = ApiError),
+    )
+)]
+pub async fn abandon(State(server): State<Server>, Segments(id): Segments<String>) -> Response {
     let Ok(id) = id.parse::<UploadId>() else { return refused(&UploadError::NoSuchUpload) };
     match server.uploads.abandon(&id).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
@@ -88,9 +113,18 @@ pub async fn abandon(State(server): State<Server>, Path(id): Path<String>) -> Re
 }
 
 /// `POST /api/v1/uploads/{id}/complete`.
+#[utoipa::path(post, path = "/api/v1/uploads/{id}/complete", tag = "uploads",
+    params(("id" = String, Path, description = "Id of the upload.")),
+    responses(
+        (status = 202, description = "It is on its way, or there.", body = Upload),
+        (status = 400, description = "A blob is there with another size.", body = ApiError),
+        (status = 404, description = "There is no such upload.", body = ApiError),
+        (status = 409, description = "Something is missing; `data` is the upload.", body = ApiError),
+    )
+)]
 pub async fn complete(
     State(server): State<Server>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     identity: Option<Extension<Identity>>,
 ) -> Response {
     let Ok(id) = id.parse::<UploadId>() else { return refused(&UploadError::NoSuchUpload) };
@@ -102,7 +136,18 @@ pub async fn complete(
 }
 
 /// `HEAD /api/v1/uploads/{id}/blobs/{digest}`.
-pub async fn offset(State(server): State<Server>, Path((id, digest)): Path<(String, String)>) -> Response {
+#[utoipa::path(head, path = "/api/v1/uploads/{id}/blobs/{digest}", tag = "uploads",
+    params(
+        ("id" = String, Path, description = "Id of the upload."),
+        ("digest" = String, Path, description = "`sha256:<hex>` of the blob."),
+    ),
+    responses(
+        (status = 204, description = "Bytes that are there.",
+            headers(("upload-offset" = u64, description = "How many of its bytes the registry has."))),
+        (status = 404, description = "There is no such upload or blob."),
+    )
+)]
+pub async fn offset(State(server): State<Server>, Segments((id, digest)): Segments<(String, String)>) -> Response {
     let Ok(id) = id.parse::<UploadId>() else { return refused(&UploadError::NoSuchUpload) };
     match server.uploads.offset(&id, &digest).await {
         Ok(offset) => at(StatusCode::NO_CONTENT.into_response(), offset),
@@ -111,9 +156,27 @@ pub async fn offset(State(server): State<Server>, Path((id, digest)): Path<(Stri
 }
 
 /// `PATCH /api/v1/uploads/{id}/blobs/{digest}`.
+#[utoipa::path(patch, path = "/api/v1/uploads/{id}/blobs/{digest}", tag = "uploads",
+    params(
+        ("id" = String, Path, description = "Id of the upload."),
+        ("digest" = String, Path, description = "`sha256:<hex>` of the blob."),
+        ("upload-offset" = u64, Header, description = "At which byte of the blob the body begins."),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 204, description = "They are kept.",
+            headers(("upload-offset" = u64, description = "How many of its bytes the registry has."))),
+        (status = 400, description = "Other bytes than announced, or no offset.", body = ApiError),
+        (status = 404, description = "There is no such upload or blob.", body = ApiError),
+        (status = 408, description = "The transfer broke off; what arrived is kept.", body = ApiError),
+        (status = 409, description = "The registry has another offset.", body = ApiError,
+            headers(("upload-offset" = u64, description = "How many of its bytes the registry has."))),
+        (status = 507, description = "The store is full.", body = ApiError),
+    )
+)]
 pub async fn append(
     State(server): State<Server>,
-    Path((id, digest)): Path<(String, String)>,
+    Segments((id, digest)): Segments<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
