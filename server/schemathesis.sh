@@ -10,7 +10,7 @@ if [ ! -x "$root/bin/schemathesis" ]; then
   python3 -m venv "$root"
   "$root/bin/pip" --quiet --disable-pip-version-check install "schemathesis==$version"
 fi
-cargo build --quiet -p server --bin package-registry-server
+cargo build --quiet --bin package-registry-server
 server=$(cargo metadata --format-version 1 --no-deps | "$root/bin/python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/package-registry-server
 free='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 port=$("$root/bin/python" -c "$free")

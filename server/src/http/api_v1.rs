@@ -63,9 +63,11 @@ impl Usage {
 }
 
 /// `GET /api/v1/status`. A store that can't be asked is a condition, with the figures as they were counted last.
-#[utoipa::path(get, path = "/api/v1/status", tag = "status", responses(
-    (status = 200, description = "Figures of this server.", body = ServerStatus),
-))]
+#[utoipa::path(get, path = "/api/v1/status", tag = "status",
+    responses(
+        (status = 200, description = "Figures of this server, and what is wrong with it.", body = ServerStatus),
+    )
+)]
 pub async fn status(State(server): State<Server>) -> Response {
     let counted = server.usage.count(&server.catalogue).await;
     let complaint = server.catalogue.storage().complaint();

@@ -28,7 +28,6 @@ use crate::declarations::Declarations;
 use crate::http::{Readers, Server, Settings, Usage, app};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
-use crate::storage::StorageError;
 use crate::storage::file::OpenError;
 use crate::storage::health::StorageHealth;
 use crate::storage::s3;
@@ -58,12 +57,6 @@ pub enum StartError {
     Restore {
         /// Why.
         source: SweepError,
-    },
-    /// The store can't be read.
-    #[snafu(display("the store can't be read: {source}"))]
-    Read {
-        /// Why.
-        source: StorageError,
     },
     /// The certificate can't be used.
     #[snafu(display("{source}"), context(false))]

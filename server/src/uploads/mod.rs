@@ -213,9 +213,9 @@ impl Uploads {
     /// # Errors
     /// A package that is being published just now, a store that fails.
     pub async fn abandon(&self, id: &UploadId) -> Result<(), UploadError> {
-        let Some((status, _)) = self.store().status(id).await? else { return Ok(()) };
+        let Some((status, version)) = self.store().status(id).await? else { return Ok(()) };
         ensure!(!status.is_in_work(), InWorkSnafu);
-        self.store().remove(id).await?;
+        ensure!(self.store().remove(id, &status, &version).await?, InWorkSnafu);
         self.release(id).await;
         Ok(())
     }

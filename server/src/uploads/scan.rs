@@ -35,7 +35,7 @@ impl Uploads {
             let (UploadPart::Status(id), Item::Object { version, age, .. }) = (part, item) else { continue };
             there.insert(id.clone());
             if age.is_some_and(|age| age >= self.inner.pace.expiry) {
-                old.push(id.clone());
+                old.push((id.clone(), version.clone()));
             } else if self.is_quiet(id, version)
                 && let Err(error) = self.look(id).await
             {
@@ -43,18 +43,18 @@ impl Uploads {
             }
         }
         self.inner.observed.lock().unwrap_or_else(PoisonError::into_inner).keep(&there);
-        for id in old {
-            if let Err(error) = self.forget(&id).await {
+        for (id, version) in old {
+            if let Err(error) = self.forget(&id, &version).await {
                 tracing::warn!(upload.id = %id, %error, "an old upload can't be removed");
             }
         }
         for (part, item) in parts {
             // What a crash left before there was a status.
-            if let (UploadPart::Content(id, hex), Item::Object { age: Some(age), .. }) = (part, item)
+            if let (UploadPart::Content(id, hex), Item::Object { age: Some(age), version, .. }) = (part, item)
                 && age >= self.inner.pace.expiry
                 && !there.contains(&id)
             {
-                self.store().storage.delete(&keys::upload_content(&id, &hex)).await?;
+                self.store().storage.delete_unchanged(&keys::upload_content(&id, &hex), &version).await?;
             }
         }
         Ok(())
@@ -97,10 +97,13 @@ impl Uploads {
         }
     }
 
-    async fn forget(&self, id: &UploadId) -> Result<(), UploadError> {
-        self.store().remove(id).await?;
-        self.release(id).await;
-        tracing::info!(upload.id = %id, "an upload expired");
+    /// Removes an upload that was old when it was listed, unless somebody touched it since.
+    async fn forget(&self, id: &UploadId, listed: &Version) -> Result<(), UploadError> {
+        let Some((status, version)) = self.store().status(id).await? else { return Ok(()) };
+        if version == *listed && self.store().remove(id, &status, &version).await? {
+            self.release(id).await;
+            tracing::info!(upload.id = %id, "an upload expired");
+        }
         Ok(())
     }
 

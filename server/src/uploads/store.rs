@@ -70,9 +70,14 @@ impl Store {
     pub(super) async fn put_content(&self, id: &UploadId, content: &PackageContent) -> Result<String, StorageError> {
         let bytes = document(&keys::upload_status(id), content)?;
         let hex = Digest::sha256(&bytes).hex().to_owned();
-        match self.storage.put(&keys::upload_content(id, &hex), bytes, Condition::Absent).await {
-            Ok(_) | Err(StorageError::ConditionFailed { .. }) => Ok(hex),
-            Err(error) => Err(error),
+        let key = keys::upload_content(id, &hex);
+        match self.storage.put(&key, bytes.clone(), Condition::Absent).await {
+            // It may be about to be removed as an old one: made new, it stays.
+            Err(StorageError::ConditionFailed { .. }) if self.storage.renew(&key).await? => Ok(hex),
+            Err(StorageError::ConditionFailed { .. }) => {
+                self.storage.put(&key, bytes, Condition::Absent).await.map(|_| hex)
+            }
+            other => other.map(|_| hex),
         }
     }
 
@@ -176,25 +181,31 @@ impl Store {
         }
     }
 
-    /// Forgets an upload: what arrived in pieces, then what it consists of, its status last.
-    pub(super) async fn remove(&self, id: &UploadId) -> Result<(), UploadError> {
-        if let Some((status, _)) = self.status(id).await?
-            && let Ok(record) = self.record(id, &status.content).await
-        {
-            self.drop_sessions(&record).await?;
-        }
+    /// Forgets an upload whose status is in that state: the status first, so that nobody goes on with half of it, then what
+    /// arrived in pieces and what it consists of. False if the status is in another state.
+    pub(super) async fn remove(&self, id: &UploadId, status: &Status, version: &Version) -> Result<bool, UploadError> {
+        let record = self.record(id, &status.content).await;
         let mut contents = Vec::new();
-        crate::storage::for_each_object(self.storage.as_ref(), &keys::upload(id), |key, _| {
-            if let Some(UploadPart::Content(id, hex)) = keys::upload_part(&key) {
-                contents.push(keys::upload_content(&id, &hex));
+        crate::storage::for_each_item(self.storage.as_ref(), &keys::upload(id), |item| {
+            if let Item::Object { key, version, .. } = item
+                && let Some(UploadPart::Content(id, hex)) = keys::upload_part(&key)
+            {
+                contents.push((keys::upload_content(&id, &hex), version));
             }
             std::future::ready(Ok::<_, StorageError>(()))
         })
         .await?;
-        for key in contents {
-            self.storage.delete(&key).await?;
+        if !self.storage.delete_unchanged(&keys::upload_status(id), version).await? {
+            return Ok(false);
         }
-        Ok(self.storage.delete(&keys::upload_status(id)).await?)
+        if let Ok(record) = record {
+            self.drop_sessions(&record).await?;
+        }
+        for (key, version) in contents {
+            // Announced again meanwhile, it is another one.
+            self.storage.delete_unchanged(&key, &version).await?;
+        }
+        Ok(true)
     }
 
     /// Forgets what arrived in pieces.

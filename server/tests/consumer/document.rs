@@ -66,7 +66,8 @@ fn check(package: &Json, version: &str) -> Checked {
     }
     for (key, _) in package.entries() {
         let known = KEYS.iter().any(|(known, since)| known == key && packaging >= *since);
-        if !known && !(key == "manager" && packaging == 5) {
+        let managed = key == "manager" && packaging == 5;
+        if !(known || managed) {
             return Err(format!("key {key}"));
         }
     }

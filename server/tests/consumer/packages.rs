@@ -1,6 +1,6 @@
 //! Every fixture, uploaded and declared, at every version, packed and not, through three instances.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bundle::json::Json;
@@ -44,10 +44,10 @@ fn text<'a>(package: &'a Json, key: &str) -> &'a str {
 /// Publishes each package once: half of them by upload, half by declaration. Of two with one coordinate, the first.
 async fn publish(clients: &[Client], packages: Vec<Package>) -> Vec<Package> {
     let source = Source::start().await;
-    let (mut published, mut seen) = (Vec::new(), BTreeMap::new());
+    let (mut published, mut seen) = (Vec::new(), BTreeSet::new());
     for (index, package) in packages.into_iter().enumerate() {
         let coordinate = (package.metadata["name"].to_string(), package.metadata["version"].to_string());
-        if seen.insert(coordinate, ()).is_some() {
+        if !seen.insert(coordinate) {
             continue;
         }
         let client = &clients[index % clients.len()];
