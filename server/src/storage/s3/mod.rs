@@ -1,4 +1,4 @@
-//! Storage in a bucket, for several instances at once. See `docs/decisions/0009-s3-pointers.md`.
+//! Storage in a bucket, for several instances at once. See `docs/decisions/0013-s3-pointers.md`.
 //!
 //! Small objects carry the nonce of their writer ([`envelope`]) and are written with conditions. A blob is a small object too,
 //! a [`pointer`] to bytes elsewhere in the bucket, so that nothing is copied or moved when it becomes visible.
