@@ -7,6 +7,12 @@ version=4.32.5
 root=${XDG_CACHE_HOME:-$HOME/.cache}/package-registry/schemathesis-$version
 if [ ! -x "$root/bin/schemathesis" ]; then
   rm -rf "$root"
+  if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
+      echo "Python 3 with venv is missing: install it, or run this as root on Debian." >&2; exit 1
+    fi
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
+  fi
   python3 -m venv "$root"
   "$root/bin/pip" --quiet --disable-pip-version-check install "schemathesis==$version"
 fi
