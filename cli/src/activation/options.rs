@@ -54,7 +54,8 @@ pub fn plan(options: Option<&str>, name: Option<&str>, namespace: Option<&str>) 
     let Mapping { spec, notes, service } = mapping;
     let object_name = name.map(|name| host_name("--name", name)).transpose()?;
     let chosen = object_name.clone().or_else(|| service.clone()).unwrap_or_else(|| DEFAULT_NAME.to_owned());
-    let mut spec = spec;
+    // Without any option it is an empty spec, not none.
+    let mut spec = if spec.is_null() { json!({}) } else { spec };
     if let Some(service) = service.filter(|service| *service != chosen) {
         put(&mut spec, "service.name", service.into(), "service.name")?;
     }

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use e2e::{program, walk};
+use e2e::program;
 use serde_json::Value;
 
 use crate::site::Place;
