@@ -31,6 +31,7 @@ async fn published(spec: Value) -> World {
 fn delete(world: &mut World) {
     let mut object = world.object("redis").unwrap();
     object["metadata"]["deletionTimestamp"] = json!("2999-01-01T00:00:00Z");
+    object["metadata"]["generation"] = json!(2);
     world.put(object);
 }
 
@@ -64,6 +65,7 @@ async fn a_package_in_use_stays_until_its_user_is_gone() {
     assert_eq!(condition(&world), pair("True", "InUse"));
     let status = world.object("redis").unwrap()["status"].clone();
     assert_eq!(status["workloads"], json!({"count": 1, "examples": ["Pod web/cache"]}));
+    assert_eq!(status["observedGeneration"], 2, "the status is about the deletion");
     let message = status["conditions"].as_array().unwrap().iter().find(|found| found["type"] == "InUse").unwrap();
     assert!(message["message"].as_str().unwrap().contains("registry.dcos.io/force-removal"), "{message}");
     assert!(world.calls().is_empty(), "nothing was withdrawn");

@@ -98,6 +98,8 @@ pub fn held(package: &Package, users: &Usage, now: Timestamp) -> PackageStatus {
     note_users(&mut status, users, package.metadata.generation, now);
     let kept = Verdict::yes(reason::IN_USE, hold_words(users));
     set(&mut status.conditions, IN_USE, &kept, package.metadata.generation, now);
+    // A deletion is a generation of its own; what is said here is said about it.
+    status.observed_generation = package.metadata.generation;
     status
 }
 
