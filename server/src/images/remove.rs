@@ -9,7 +9,7 @@ use crate::catalogue::entry::{BlobLink, Link, TagTarget};
 use crate::digest::Digest;
 use crate::names::{Repository, Tag};
 use crate::storage::keys::{self, Place};
-use crate::storage::{Item, Key, Listing, PAGE, StorageError, Version};
+use crate::storage::{Key, StorageError, Version, for_each_object};
 
 /// Tags that are read at the same time.
 const AT_ONCE: usize = 16;
@@ -73,7 +73,8 @@ impl Images {
     pub async fn remove_blob(&self, repository: &Repository, digest: &Digest) -> Result<(), ImageError> {
         let place = Place::BlobLink(repository.clone(), digest.clone());
         let Some((_, version)) = self.small::<BlobLink>(&place.key()).await? else {
-            let is_manifest = self.serves(repository, digest).await?;
+            // As it is now: what was removed a moment ago is gone, whatever is remembered of it.
+            let is_manifest = self.small::<Link>(&keys::manifest_link(repository, digest)).await?.is_some();
             return Err(if is_manifest { ImageError::IsManifest } else { ImageError::BlobUnknown });
         };
         self.refuse_owned(&place).await?;
@@ -85,16 +86,11 @@ impl Images {
     async fn tags_at(&self, repository: &Repository, digest: &Digest) -> Result<Vec<(Key, Version)>, StorageError> {
         let (prefix, digest) = (keys::tags(repository), digest.to_string());
         let mut tags = BTreeSet::new();
-        let mut after: Option<String> = None;
-        loop {
-            let listing = Listing { prefix: &prefix, folders: false, after: after.as_deref(), limit: PAGE };
-            let page = self.storage().list(listing).await?;
-            tags.extend(page.items.iter().filter_map(|item| item.name().strip_prefix(&prefix)?.parse::<Tag>().ok()));
-            if !page.more {
-                break;
-            }
-            after = page.items.last().map(Item::name).map(ToOwned::to_owned);
-        }
+        for_each_object(self.storage(), &prefix, |key, _| {
+            tags.extend(key.strip_prefix(&prefix).and_then(|name| name.parse::<Tag>().ok()));
+            std::future::ready(Ok::<_, StorageError>(()))
+        })
+        .await?;
         let reads: Vec<_> =
             tags.into_iter().map(|tag| self.tag_at(keys::tag(repository, &tag), &digest).boxed()).collect();
         stream::iter(reads).buffered(AT_ONCE).try_filter_map(|found| std::future::ready(Ok(found))).try_collect().await

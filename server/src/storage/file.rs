@@ -11,25 +11,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
-use futures::{Stream, StreamExt, stream};
 use snafu::Snafu;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::file_list::page;
+use super::file_read::{FileRest, chunks};
 use super::file_root::{clear_temporary, make_root, name_holder, take_lock};
 use super::file_session::{FileSession, Sessions};
 use super::file_state::version;
 use super::file_write::{FileBlob, Place, make_folders, sync_folder};
 use super::session::{Session, SessionId, SessionView};
 use super::{
-    BlobWriter, ByteRange, Condition, Item, Key, Listing, PAGE, Page, Reading, Result, Storage, StorageError, Version,
-    keys,
+    BlobWriter, ByteRange, Condition, Key, Listing, Page, Reading, Result, Storage, StorageError, Version, keys,
 };
 use crate::digest::Algorithm;
-
-/// Bytes that one step of a read takes from the file.
-const CHUNK: u64 = 256 * 1024;
 
 pub(super) const TEMPORARY: &str = ".tmp";
 
@@ -203,23 +200,6 @@ impl Inner {
         Ok(true)
     }
 
-    fn content_bytes(&self) -> Result<u64> {
-        let (mut sum, mut after): (u64, Option<String>) = (0, None);
-        loop {
-            let listing = Listing { prefix: keys::BLOBS, folders: false, after: after.as_deref(), limit: PAGE };
-            let page = page(&self.root, &listing).map_err(|error| StorageError::from_io(keys::BLOBS, error))?;
-            for item in &page.items {
-                if let Item::Object { size, .. } = item {
-                    sum += size;
-                }
-            }
-            if !page.more {
-                return Ok(sum);
-            }
-            after = page.items.last().map(Item::name).map(ToOwned::to_owned);
-        }
-    }
-
     pub(super) fn delete(&self, key: &str) -> io::Result<()> {
         let path = self.path(key);
         let _alone = self.folders.write().unwrap_or_else(PoisonError::into_inner);
@@ -282,7 +262,7 @@ impl Storage for FileStorage {
                     file.seek(SeekFrom::Start(range.start)).map_err(|error| StorageError::from_io(&name, error))?;
                 }
                 // The first chunk comes with the opening: small objects cost one change of threads.
-                let first = read_chunk(FileRest { key: name, file, left: range.end - range.start })?;
+                let first = FileRest { key: name, file, left: range.end - range.start }.read_chunk()?;
                 Ok((size, range, first))
             });
             let (size, range, first) = opened.await?;
@@ -344,10 +324,6 @@ impl Storage for FileStorage {
         self.run(key.as_str(), move |inner| inner.delete_unchanged(&name, &version)).boxed()
     }
 
-    fn content_bytes(&self) -> BoxFuture<'_, Result<u64>> {
-        self.run(keys::BLOBS, Inner::content_bytes).boxed()
-    }
-
     fn create_session(&self, id: SessionId, note: Bytes) -> BoxFuture<'_, Result<()>> {
         self.run(keys::UPLOADS, move |inner| inner.create_session(id, &note)).boxed()
     }
@@ -369,59 +345,4 @@ impl Storage for FileStorage {
     fn stale_sessions(&self, older_than: Duration) -> BoxFuture<'_, Result<Vec<SessionId>>> {
         self.run(keys::UPLOADS, move |inner| inner.stale_sessions(older_than)).boxed()
     }
-}
-
-/// A file and how many bytes are still to be read from where it stands.
-struct FileRest {
-    key: String,
-    file: File,
-    left: u64,
-}
-
-fn read_chunk(mut rest: FileRest) -> Result<(Bytes, FileRest)> {
-    let want = rest.left.min(CHUNK);
-    // Filling the spare room of a vector needs no zeroing first.
-    let mut chunk = Vec::with_capacity(usize::try_from(want).unwrap_or_default());
-    let read =
-        (&mut rest.file).take(want).read_to_end(&mut chunk).map_err(|error| StorageError::from_io(&rest.key, error))?;
-    if (read as u64) < want {
-        let source = io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than it was");
-        return Err(StorageError::Io { key: rest.key, source });
-    }
-    rest.left -= want;
-    Ok((chunk.into(), rest))
-}
-
-type NextChunk = JoinHandle<Result<(Bytes, FileRest)>>;
-
-enum Chunks {
-    Ready(Bytes, FileRest),
-    Reading(NextChunk),
-    End,
-}
-
-/// Reads one chunk ahead of the taker, so that disk and line work at the same time.
-fn chunks(first: (Bytes, FileRest)) -> impl Stream<Item = Result<Bytes>> {
-    stream::unfold(Chunks::Ready(first.0, first.1), |state| async move {
-        let read = match state {
-            Chunks::End => return None,
-            Chunks::Ready(bytes, rest) => Ok((bytes, rest)),
-            Chunks::Reading(handle) => handle.await.unwrap_or_else(|stopped| {
-                let source = io::Error::other(stopped);
-                Err(StorageError::Io { key: "a blob".to_owned(), source })
-            }),
-        };
-        match read {
-            Ok((bytes, rest)) => {
-                let next = if rest.left == 0 {
-                    Chunks::End
-                } else {
-                    Chunks::Reading(spawn_blocking(move || read_chunk(rest)))
-                };
-                Some((Ok(bytes), next))
-            }
-            Err(error) => Some((Err(error), Chunks::End)),
-        }
-    })
-    .filter(|chunk| std::future::ready(!matches!(chunk, Ok(bytes) if bytes.is_empty())))
 }

@@ -193,13 +193,6 @@ impl Storage for MemoryStorage {
         ready(Ok(self.delete_now(key, version))).boxed()
     }
 
-    fn content_bytes(&self) -> BoxFuture<'_, Result<u64>> {
-        let objects = self.objects();
-        let blobs = objects.by_key.iter().filter(|(key, _)| key.starts_with(keys::BLOBS));
-        let sum = blobs.map(|(_, object)| object.bytes.len() as u64).sum();
-        ready(Ok(sum)).boxed()
-    }
-
     fn create_session(&self, id: SessionId, note: Bytes) -> BoxFuture<'_, Result<()>> {
         self.sessions().insert(id, Pieces::new(note));
         ready(Ok(())).boxed()

@@ -3,8 +3,10 @@
 //! Blobs are written as streams and appear under their digest at once, whole and durable. Small objects are written
 //! with a condition, so that two writers agree on who won. Which keys there are is said in [`keys`] alone.
 
+mod error;
 pub mod file;
 mod file_list;
+mod file_read;
 mod file_root;
 mod file_session;
 mod file_state;
@@ -13,10 +15,10 @@ pub mod health;
 pub mod keys;
 pub mod memory;
 mod memory_session;
+mod range;
 pub mod s3;
 pub mod session;
 
-use std::io;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -24,119 +26,14 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, ready};
 use futures::stream;
 use futures::stream::{BoxStream, StreamExt};
-use snafu::Snafu;
 use url::Url;
 
 use crate::digest::{Algorithm, Digest};
-use health::{Complaint, Trouble};
+pub use error::{Result, StorageError};
+use health::Complaint;
 pub use keys::Key;
+pub use range::ByteRange;
 pub use session::{Session, SessionId, SessionView};
-
-/// Why storage could not do what it was asked for.
-#[derive(Debug, Snafu)]
-#[snafu(visibility(pub))]
-pub enum StorageError {
-    /// Nothing is there under that key.
-    #[snafu(display("{key} is not in the store"))]
-    NotFound {
-        /// The key.
-        key: String,
-    },
-    /// The object isn't what the condition of a write says.
-    #[snafu(display("{key} was written by somebody else in the meantime"))]
-    ConditionFailed {
-        /// The key.
-        key: String,
-    },
-    /// The range lies outside the object.
-    #[snafu(display("{key} has {size} bytes; the range lies outside"))]
-    RangeOutside {
-        /// The key.
-        key: String,
-        /// Bytes of the object.
-        size: u64,
-    },
-    /// A small object is larger than the reader takes.
-    #[snafu(display("{key} has more than {limit} bytes"))]
-    TooLarge {
-        /// The key.
-        key: String,
-        /// Most bytes the reader takes.
-        limit: u64,
-    },
-    /// No room.
-    #[snafu(display("the store is full: {key} could not be written; make room or enlarge the volume"))]
-    StorageFull {
-        /// The key, or what was written.
-        key: String,
-    },
-    /// The store can't be asked at the moment, or doesn't let us in.
-    #[snafu(display("{message}"))]
-    Unavailable {
-        /// What kind of trouble.
-        trouble: Trouble,
-        /// What happened and what would be right.
-        message: String,
-    },
-    /// The medium failed.
-    #[snafu(display("{key}: {source}"))]
-    Io {
-        /// The key, or what was touched.
-        key: String,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl StorageError {
-    /// Sorts an error of the system: a full medium is told from a broken one.
-    #[must_use]
-    pub fn from_io(key: impl Into<String>, source: io::Error) -> Self {
-        let key = key.into();
-        match source.kind() {
-            io::ErrorKind::NotFound => Self::NotFound { key },
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::StorageFull { key },
-            _ => Self::Io { key, source },
-        }
-    }
-
-    /// Whether the object simply isn't there.
-    #[must_use]
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::NotFound { .. })
-    }
-}
-
-/// What storage answers.
-pub type Result<T, E = StorageError> = std::result::Result<T, E>;
-
-/// Which part of an object is wanted, as an HTTP range says it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ByteRange {
-    /// All of it.
-    Whole,
-    /// From this byte to the end.
-    From(u64),
-    /// From the first to the last byte named, both included; the last may lie behind the end.
-    Between(u64, u64),
-    /// The last so many bytes.
-    Suffix(u64),
-}
-
-impl ByteRange {
-    /// The bytes of an object of that size; `None` where the range lies outside.
-    #[must_use]
-    pub fn within(self, size: u64) -> Option<Range<u64>> {
-        match self {
-            Self::Whole => Some(0..size),
-            Self::From(first) => (first < size).then_some(first..size),
-            Self::Between(first, last) => {
-                (first <= last && first < size).then(|| first..size.min(last.saturating_add(1)))
-            }
-            Self::Suffix(count) => (count > 0 && size > 0).then(|| size.saturating_sub(count)..size),
-        }
-    }
-}
 
 /// Bytes of an object on their way.
 pub type Body = BoxStream<'static, Result<Bytes>>;
@@ -330,7 +227,18 @@ pub trait Storage: Send + Sync + 'static {
     fn delete_unchanged<'a>(&'a self, key: &'a Key, version: &'a Version) -> BoxFuture<'a, Result<bool>>;
 
     /// Bytes that all blobs take in the store.
-    fn content_bytes(&self) -> BoxFuture<'_, Result<u64>>;
+    fn content_bytes(&self) -> BoxFuture<'_, Result<u64>> {
+        async move {
+            let mut sum = 0;
+            for_each_object(self, keys::BLOBS, |_, size| {
+                sum += size;
+                ready(Ok::<_, StorageError>(()))
+            })
+            .await?;
+            Ok(sum)
+        }
+        .boxed()
+    }
 
     /// Starts a blob that arrives in pieces. `note` is kept with it, for whoever resumes it. Survives the process, though not
     /// a power cut before the first [`Session::save`].
@@ -361,8 +269,9 @@ pub const PAGE: usize = 1000;
 ///
 /// # Errors
 /// Those of the store and of `each`.
-pub async fn for_each_item<E, F, Fut>(storage: &dyn Storage, prefix: &str, mut each: F) -> std::result::Result<(), E>
+pub async fn for_each_item<S, E, F, Fut>(storage: &S, prefix: &str, mut each: F) -> std::result::Result<(), E>
 where
+    S: Storage + ?Sized,
     E: From<StorageError>,
     F: FnMut(Item) -> Fut,
     Fut: Future<Output = std::result::Result<(), E>>,
@@ -384,8 +293,9 @@ where
 ///
 /// # Errors
 /// Those of the store and of `each`.
-pub async fn for_each_object<E, F, Fut>(storage: &dyn Storage, prefix: &str, mut each: F) -> std::result::Result<(), E>
+pub async fn for_each_object<S, E, F, Fut>(storage: &S, prefix: &str, mut each: F) -> std::result::Result<(), E>
 where
+    S: Storage + ?Sized,
     E: From<StorageError>,
     F: FnMut(String, u64) -> Fut,
     Fut: Future<Output = std::result::Result<(), E>>,
@@ -403,48 +313,4 @@ where
         }
     })
     .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_full_medium_is_told_from_a_broken_one() {
-        let sorted = |kind: io::ErrorKind| StorageError::from_io("k", kind.into());
-        assert!(matches!(sorted(io::ErrorKind::StorageFull), StorageError::StorageFull { .. }));
-        assert!(matches!(sorted(io::ErrorKind::QuotaExceeded), StorageError::StorageFull { .. }));
-        assert!(matches!(sorted(io::ErrorKind::PermissionDenied), StorageError::Io { .. }));
-        assert!(sorted(io::ErrorKind::NotFound).is_not_found());
-    }
-
-    #[test]
-    fn a_range_is_cut_to_the_object() {
-        assert_eq!(ByteRange::Between(2, 100).within(10), Some(2..10));
-        assert_eq!(ByteRange::Between(0, 0).within(10), Some(0..1));
-        assert_eq!(ByteRange::From(9).within(10), Some(9..10));
-        assert_eq!(ByteRange::Suffix(3).within(10), Some(7..10));
-        assert_eq!(ByteRange::Suffix(30).within(10), Some(0..10));
-        assert_eq!(ByteRange::Whole.within(0), Some(0..0));
-    }
-
-    #[test]
-    fn a_range_outside_the_object_is_none() {
-        for range in [ByteRange::From(10), ByteRange::Between(10, 12), ByteRange::Between(5, 4), ByteRange::Suffix(0)] {
-            assert_eq!(range.within(10), None, "{range:?}");
-        }
-        assert_eq!(ByteRange::Suffix(1).within(0), None);
-    }
-
-    proptest! {
-        #[test]
-        fn a_range_never_leaves_the_object(first: u64, last: u64, size: u64) {
-            for range in [ByteRange::From(first), ByteRange::Between(first, last), ByteRange::Suffix(last)] {
-                if let Some(found) = range.within(size) {
-                    prop_assert!(found.start < found.end && found.end <= size);
-                }
-            }
-        }
-    }
 }

@@ -14,7 +14,7 @@ use super::status::Status;
 use super::{UploadId, error};
 use crate::digest::Digest;
 use crate::storage::keys::{self, Key, UploadPart};
-use crate::storage::{Condition, Item, Listing, PAGE, Storage, StorageError, Version};
+use crate::storage::{Condition, Item, Storage, StorageError, Version, for_each_item};
 
 /// Most bytes of a content, as it is sent and as it is kept.
 pub const CONTENT_LIMIT: u64 = 64 << 20;
@@ -112,17 +112,13 @@ impl Store {
 
     /// Every object of every upload, as listings show them.
     pub(super) async fn parts(&self) -> Result<Vec<(UploadPart, Item)>, StorageError> {
-        let (mut found, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let listing =
-                Listing { prefix: keys::PACKAGE_UPLOADS, folders: false, after: after.as_deref(), limit: PAGE };
-            let page = self.storage.list(listing).await?;
-            after = page.items.last().map(|item| item.name().to_owned());
-            found.extend(page.items.into_iter().filter_map(|item| Some((keys::upload_part(item.name())?, item))));
-            if !page.more {
-                return Ok(found);
-            }
-        }
+        let mut found = Vec::new();
+        for_each_item(self.storage.as_ref(), keys::PACKAGE_UPLOADS, |item| {
+            found.extend(keys::upload_part(item.name()).map(|part| (part, item)));
+            std::future::ready(Ok::<_, StorageError>(()))
+        })
+        .await?;
+        Ok(found)
     }
 
     /// Where every upload is. One whose status can't be read is named in the log and left out.

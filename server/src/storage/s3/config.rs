@@ -157,8 +157,10 @@ impl FromStr for Encryption {
 #[must_use]
 pub fn region_of(endpoint: &Url) -> Option<&str> {
     let rest = endpoint.host_str()?.strip_prefix("s3.")?;
-    let (region, domain) = rest.split_once('.')?;
-    let named = region.contains('-') && domain.contains('.');
+    let (region, domain) = rest.strip_prefix("dualstack.").unwrap_or(rest).split_once('.')?;
+    // A Service of a cluster has that form, too, and no region.
+    let service = domain == "svc" || domain.starts_with("svc.");
+    let named = region.contains('-') && domain.contains('.') && !service;
     named.then_some(region)
 }
 
@@ -183,7 +185,9 @@ mod tests {
     #[test]
     fn the_region_is_read_from_the_usual_names() {
         assert_eq!(region_of(&url("https://s3.eu-central-1.amazonaws.com")), Some("eu-central-1"));
+        assert_eq!(region_of(&url("https://s3.dualstack.eu-west-1.amazonaws.com")), Some("eu-west-1"));
         assert_eq!(region_of(&url("https://s3.us-west-2.example.com:9000/x")), Some("us-west-2"));
+        assert_eq!(region_of(&url("http://s3.my-store.svc.cluster.local")), None);
         for other in
             ["https://s3.amazonaws.com", "http://minio.storage.svc:9000", "http://10.0.0.1", "https://s3.local"]
         {
