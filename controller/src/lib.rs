@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod certificate;
 pub mod compare;
 pub mod condition;
+pub mod container;
 pub mod context;
 pub mod error;
 pub mod event;

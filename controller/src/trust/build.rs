@@ -8,8 +8,8 @@ use k8s_openapi::{
         apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet},
         core::v1::{
             Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-            HTTPGetAction, HostPathVolumeSource, ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe,
-            ResourceRequirements, SeccompProfile, SecurityContext, Toleration, Volume, VolumeMount,
+            HostPathVolumeSource, ObjectFieldSelector, PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile,
+            SecurityContext, Toleration, Volume,
         },
     },
     apimachinery::pkg::{
@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 use super::{NAME, agents::Agents};
 use crate::{
     arguments::Settings,
+    container::{mount, probe},
     context::{COMPONENT_LABEL, MANAGED_BY, MANAGED_BY_LABEL, NAME as APP, NAME_LABEL},
 };
 
@@ -171,8 +172,8 @@ fn container(settings: &Settings, agents: &Agents) -> Container {
             protocol: Some("TCP".into()),
             ..ContainerPort::default()
         }]),
-        readiness_probe: Some(probe("/readyz", 1, 3)),
-        liveness_probe: Some(probe("/livez", 10, 6)),
+        readiness_probe: Some(probe("/readyz", report_port(), 1, 3)),
+        liveness_probe: Some(probe("/livez", report_port(), 10, 6)),
         resources: Some(resources()),
         security_context: Some(SecurityContext {
             run_as_user: Some(0),
@@ -232,27 +233,8 @@ fn from_field(name: &str, path: &str) -> EnvVar {
     }
 }
 
-fn probe(path: &str, period: i32, failures: i32) -> Probe {
-    Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.into()),
-            port: IntOrString::Int(i32::from(report::PORT)),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(period),
-        timeout_seconds: Some(5),
-        failure_threshold: Some(failures),
-        ..Probe::default()
-    }
-}
-
-fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
-    VolumeMount {
-        name: name.into(),
-        mount_path: path.into(),
-        read_only: read_only.then_some(true),
-        ..VolumeMount::default()
-    }
+fn report_port() -> IntOrString {
+    IntOrString::Int(i32::from(report::PORT))
 }
 
 #[cfg(test)]

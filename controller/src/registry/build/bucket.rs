@@ -6,8 +6,10 @@
 use crds::{CaBundleKind, CaBundleReference};
 use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, KeyToPath, SecretVolumeSource, Volume, VolumeMount};
 
-use super::deployment::mount;
-use crate::registry::validate::{CREDENTIALS_KEY, S3};
+use crate::{
+    container::mount,
+    registry::validate::{CREDENTIALS_KEY, S3},
+};
 
 const CREDENTIALS: &str = "s3-credentials";
 const CREDENTIALS_DIR: &str = "/etc/package-registry/s3";

@@ -6,10 +6,9 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction,
-            PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-            ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, TopologySpreadConstraint,
-            Volume, VolumeMount,
+            Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaimVolumeSource,
+            PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile, SecretVolumeSource,
+            SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
         },
     },
     apimachinery::pkg::{
@@ -26,7 +25,10 @@ use super::{
     labels::{Component, labels, owned, server_selector},
     token_volume::token_volume,
 };
-use crate::registry::validate::{Storage, Validated};
+use crate::{
+    container::{mount, probe},
+    registry::validate::{Storage, Validated},
+};
 
 /// Name of the serving port.
 pub const HTTPS_PORT_NAME: &str = "https";
@@ -189,8 +191,8 @@ fn container(registry: &Validated) -> Container {
         env: Some(environment()),
         ports: Some(vec![port(HTTPS_PORT_NAME, HTTPS_PORT), port("admin", ADMIN_PORT)]),
         // Asked every second, so that a pod serves as soon as it can.
-        readiness_probe: Some(probe("/readyz", 1, 3)),
-        liveness_probe: Some(probe("/livez", 10, 6)),
+        readiness_probe: Some(probe("/readyz", admin_port(), 1, 3)),
+        liveness_probe: Some(probe("/livez", admin_port(), 10, 6)),
         resources: Some(registry.pods.resources.clone().unwrap_or_else(default_resources)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -234,26 +236,6 @@ fn port(name: &str, number: i32) -> ContainerPort {
     }
 }
 
-fn probe(path: &str, period: i32, failures: i32) -> Probe {
-    Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.into()),
-            port: IntOrString::String("admin".into()),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(period),
-        timeout_seconds: Some(5),
-        failure_threshold: Some(failures),
-        ..Probe::default()
-    }
-}
-
-/// A place in the container for a volume.
-pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
-    VolumeMount {
-        name: name.into(),
-        mount_path: path.into(),
-        read_only: read_only.then_some(true),
-        ..VolumeMount::default()
-    }
+fn admin_port() -> IntOrString {
+    IntOrString::String("admin".into())
 }
