@@ -52,7 +52,7 @@ pub struct Sources {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub allowed_cidrs: Vec<String>,
     /// Whether a source must carry `sha256`.
-    #[serde(default = "yes")]
+    #[serde(default = "super::yes")]
     pub require_digest: bool,
 }
 
@@ -96,8 +96,4 @@ impl GarbageCollection {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-fn yes() -> bool {
-    true
 }

@@ -65,7 +65,7 @@ pub struct S3Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 512),
-        regex(pattern = "^[A-Za-z0-9!_'()*-][A-Za-z0-9!_.'()*-]*(/[A-Za-z0-9!_'()*-][A-Za-z0-9!_.'()*-]*)*$")
+        regex(pattern = "^[A-Za-z0-9!_'()-][A-Za-z0-9!_.'()-]*(/[A-Za-z0-9!_'()-][A-Za-z0-9!_.'()-]*)*$")
     )]
     pub path: Option<String>,
     /// Address of the store, as `https://minio.example.com:9000`; unless set, Amazon's for the region.

@@ -107,7 +107,8 @@ fn region(endpoint: Option<&Url>) -> &str {
     let labels: Vec<&str> = host.split('.').collect();
     match labels.as_slice() {
         ["s3", _, "svc", ..] => DEFAULT_REGION,
-        ["s3", "dualstack", region, _, _, ..] | ["s3", region, _, _, ..] => region,
+        // As the server reads it: a region's name has a hyphen, and s3.storage.example.com is somebody's own host.
+        ["s3", "dualstack", region, _, _, ..] | ["s3", region, _, _, ..] if region.contains('-') => region,
         _ => DEFAULT_REGION,
     }
 }

@@ -31,6 +31,7 @@ fn the_region_is_in_the_endpoint_or_the_default_one() {
         ("https://s3.fr-par.scw.cloud", "fr-par"),
         ("https://s3.amazonaws.com", "us-east-1"),
         ("https://s3.example.com", "us-east-1"),
+        ("https://s3.minio.example.com", "us-east-1"),
         ("http://s3.minio.svc:9000", "us-east-1"),
         ("http://s3.minio.svc.cluster.local", "us-east-1"),
         ("https://minio.example.com:9000", "us-east-1"),
