@@ -12,6 +12,7 @@ use super::{
     error::{FileSnafu, ImageArchiveSnafu, Result},
     go_build,
     paths::{binaries, cache},
+    prerequisites,
     progress::Progress,
     up::lock,
     versions::{COREDNS, IMAGE_RECIPE, LOCAL_PATH_PROVISIONER, MINIO, PAUSE},
@@ -41,6 +42,7 @@ const BUSYBOX_PROGRAMS: [&str; 16] = [
 /// # Errors
 /// When the build fails or the archive can't be written.
 pub fn minio_archive() -> Result<PathBuf> {
+    prerequisites::ensure_go()?;
     let _lock = lock()?;
     let binary = go_build::ensure_minio(&Progress::start())?;
     ensure("minio", MINIO, &program("minio", MINIO_IMAGE, &binary))

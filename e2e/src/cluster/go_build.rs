@@ -19,6 +19,21 @@ use super::{
     },
 };
 
+/// Where clients of a registry are.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// crane.
+    pub crane: PathBuf,
+    /// ORAS.
+    pub oras: PathBuf,
+    /// Helm.
+    pub helm: PathBuf,
+    /// Folder of docker and its daemon.
+    pub docker: PathBuf,
+    /// The specification's own tests.
+    pub conformance: PathBuf,
+}
+
 const KUBERNETES_BINARIES: [&str; 6] =
     ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
 
@@ -37,35 +52,33 @@ pub(crate) fn ensure_kubernetes(progress: &Progress) -> Result<()> {
 
 /// Builds `MinIO` unless the cache holds it. Not part of the cluster, so only tests that need it pay.
 pub(crate) fn ensure_minio(progress: &Progress) -> Result<PathBuf> {
-    ensure(progress, "minio", MINIO, "about 4 minutes", |source, output| {
-        install(source, output, "github.com/minio/minio", MINIO)
-    })?;
-    Ok(paths::binaries("minio", MINIO).join("minio"))
+    ensure_module(progress, "minio", MINIO, "about 4 minutes", "github.com/minio/minio")
 }
 
 /// Builds the S3 server versitygw unless the cache holds it, and says where its program is.
 pub(crate) fn ensure_versitygw(progress: &Progress) -> Result<PathBuf> {
-    ensure(progress, "versitygw", VERSITYGW, "about 3 minutes", |source, output| {
-        install(source, output, "github.com/versity/versitygw/cmd/versitygw", VERSITYGW)
-    })?;
-    Ok(paths::binaries("versitygw", VERSITYGW).join("versitygw"))
+    ensure_module(progress, "versitygw", VERSITYGW, "about 3 minutes", "github.com/versity/versitygw/cmd/versitygw")
 }
 
 /// Builds clients of a registry unless the cache holds them.
-pub(crate) fn ensure_clients(progress: &Progress) -> Result<()> {
-    ensure(progress, "crane", CRANE, "about a minute", |source, output| {
-        install(source, output, "github.com/google/go-containerregistry/cmd/crane", CRANE)
-    })?;
-    ensure(progress, "oras", ORAS, "about a minute", |source, output| {
-        install(source, output, "oras.land/oras/cmd/oras", ORAS)
-    })?;
-    ensure(progress, "helm", HELM, "about 3 minutes", |source, output| {
-        install(source, output, "helm.sh/helm/v4/cmd/helm", HELM)
-    })?;
-    ensure(progress, "conformance", CONFORMANCE, "some seconds", |source, output| {
-        install(source, output, "github.com/opencontainers/distribution-spec/conformance", CONFORMANCE)
-    })?;
-    ensure(progress, "docker", DOCKER, "some seconds", unpack_docker)
+pub(crate) fn ensure_clients(progress: &Progress) -> Result<Clients> {
+    let built = |name, version, cost, package| ensure_module(progress, name, version, cost, package);
+    let conformance = "github.com/opencontainers/distribution-spec/conformance";
+    let clients = Clients {
+        crane: built("crane", CRANE, "about a minute", "github.com/google/go-containerregistry/cmd/crane")?,
+        oras: built("oras", ORAS, "about a minute", "oras.land/oras/cmd/oras")?,
+        helm: built("helm", HELM, "about 3 minutes", "helm.sh/helm/v4/cmd/helm")?,
+        conformance: built("conformance", CONFORMANCE, "some seconds", conformance)?,
+        docker: paths::binaries("docker", DOCKER),
+    };
+    ensure(progress, "docker", DOCKER, "some seconds", unpack_docker)?;
+    Ok(clients)
+}
+
+/// Builds a program that its module lets be built as it is, unless the cache holds it, and says where it is.
+fn ensure_module(progress: &Progress, name: &str, version: &str, cost: &str, package: &str) -> Result<PathBuf> {
+    ensure(progress, name, version, cost, |source, output| install(source, output, package, version))?;
+    Ok(paths::binaries(name, version).join(name))
 }
 
 /// Installed, docker would start its daemon, which changes the machine's packet filter.
@@ -85,7 +98,7 @@ fn ensure(
     name: &str,
     version: &str,
     cost: &str,
-    build: fn(&Path, &Path) -> Result<()>,
+    build: impl FnOnce(&Path, &Path) -> Result<()>,
 ) -> Result<()> {
     let target = paths::binaries(name, version);
     if target.exists() {

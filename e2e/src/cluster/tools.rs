@@ -7,6 +7,7 @@ use super::{
     go_build::{ensure_minio, ensure_versitygw},
     prerequisites::ensure_go,
     progress::Progress,
+    up::lock,
 };
 
 /// A program that is built when it is asked for.
@@ -28,6 +29,7 @@ impl Tool {
     /// A Go that is missing or too old, and what the build says.
     pub fn ensure(&self) -> Result<PathBuf> {
         ensure_go()?;
+        let _one_at_a_time = lock()?;
         (self.ensure)(&Progress::start())
     }
 }
