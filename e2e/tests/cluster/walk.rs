@@ -102,19 +102,34 @@ fn a_registry_pod_that_is_killed_comes_back_with_its_content_and_pulls_go_on_by_
     let cordoned = Cordoned::all(cluster);
     let selector = "registry.dcos.io/registry=dcos-registry";
     cluster.kubectl(&["delete", "pod", "-n", &place.namespace, "-l", selector, "--force", "--grace-period=0"]).unwrap();
-    // Made while nobody serves, on a node by its name, so that the scheduler isn't asked.
-    place.pod_on("after", &nodes[0], image);
-    walk::wait_until("a pull to fail", WITHIN, || {
-        let pod = walk::get(cluster, "pod", "killed-pod", "after")?;
-        let reason = pod.map(|pod| pod.text("/status/containerStatuses/0/state/waiting/reason").to_owned());
-        Ok(reason.filter(|reason| ["ErrImagePull", "ImagePullBackOff"].contains(&reason.as_str())))
+    // The nodes hear of it a moment later, and what was killed may still answer until then: pods until one finds nobody.
+    let mut made = 0;
+    let after = walk::wait_until("a pull to fail", WITHIN, || {
+        made += 1;
+        let name = format!("after-{made}");
+        // On a node by its name, so that the scheduler isn't asked.
+        place.pod_on(&name, &nodes[0], image);
+        Ok(fails_to_pull(&place, &name).then_some(name))
     })
     .unwrap_or_else(|error| panic!("{}", chain(&error)));
     drop(cordoned);
-    assert!(place.answer("after").contains("after"));
+    assert!(place.answer(&after).contains(&after));
     place.registry_has("Ready", "True");
     assert_eq!(place.catalogue(), ["hello"]);
     place.leave();
+}
+
+/// Whether the pod's image can't be had; waits until the pod runs or that is known.
+fn fails_to_pull(place: &Place, pod: &str) -> bool {
+    walk::wait_until("a pull to end", WITHIN, || {
+        let Some(found) = walk::get(place.cluster(), "pod", &place.namespace, pod)? else { return Ok(None) };
+        let state = |path: &str| found.0.pointer(&format!("/status/containerStatuses/0/state/{path}")).cloned();
+        let waits = state("waiting/reason");
+        let failed =
+            waits.is_some_and(|reason| ["ErrImagePull", "ImagePullBackOff"].iter().any(|known| reason == **known));
+        Ok(if failed { Some(true) } else { state("running").map(|_| false) })
+    })
+    .unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
 /// Nodes that take no pods; let go of at the end of the scope.
