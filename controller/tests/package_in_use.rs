@@ -29,8 +29,12 @@ async fn published(spec: Value) -> World {
 }
 
 fn delete(world: &mut World) {
+    delete_at(world, "2999-01-01T00:00:00Z");
+}
+
+fn delete_at(world: &mut World, when: &str) {
     let mut object = world.object("redis").unwrap();
-    object["metadata"]["deletionTimestamp"] = json!("2999-01-01T00:00:00Z");
+    object["metadata"]["deletionTimestamp"] = json!(when);
     object["metadata"]["generation"] = json!(2);
     world.put(object);
 }
@@ -145,4 +149,52 @@ async fn users_hold_nothing_up_when_the_namespace_goes() {
     delete(&mut world);
     world.pass("redis").await.unwrap_err();
     assert_eq!(world.calls(), [format!("DELETE {}", uid("redis"))]);
+}
+
+/// Longer ago than any deletion waits for the server.
+const LONG_AGO: &str = "2026-01-01T00:00:00Z";
+
+#[tokio::test]
+async fn a_package_known_to_be_in_use_is_not_let_go_since_nobody_can_look() {
+    let mut world = published(json!({})).await;
+    world.add(POD, pod(&by_registry(&world)));
+    delete_at(&mut world, LONG_AGO);
+    world.pass("redis").await.unwrap_err();
+    assert_eq!(condition(&world), pair("True", "InUse"));
+    world.cluster.lock().unwrap().forbidden.push("/api/v1/pods".into());
+    tokio::time::sleep(std::time::Duration::from_millis(3100)).await;
+    world.pass("redis").await.unwrap_err();
+    assert!(world.calls().is_empty(), "nothing was withdrawn");
+    assert!(world.object("redis").is_some());
+}
+
+#[tokio::test]
+async fn the_time_that_a_package_was_held_is_none_that_the_server_had() {
+    let mut world = published(json!({})).await;
+    world.add(POD, pod(&by_registry(&world)));
+    delete_at(&mut world, LONG_AGO);
+    world.pass("redis").await.unwrap_err();
+    world.take(POD);
+    world.server.lock().unwrap().denies = true;
+    tokio::time::sleep(std::time::Duration::from_millis(3100)).await;
+    world.pass("redis").await.unwrap_err();
+    assert!(world.object("redis").is_some(), "the server was asked for the first time just now");
+    world.server.lock().unwrap().denies = false;
+    world.calls();
+    world.pass("redis").await.unwrap_err();
+    assert_eq!(world.calls(), [format!("DELETE {}", uid("redis"))]);
+    world.pass("redis").await.unwrap();
+    assert!(world.object("redis").is_none());
+}
+
+#[tokio::test]
+async fn what_is_half_gone_is_not_held_for_a_user_that_comes_now() {
+    let mut world = published(json!({})).await;
+    delete(&mut world);
+    world.pass("redis").await.unwrap_err();
+    assert_eq!(world.calls(), [format!("DELETE {}", uid("redis"))]);
+    world.add(POD, pod(&by_registry(&world)));
+    tokio::time::sleep(std::time::Duration::from_millis(3100)).await;
+    world.pass("redis").await.unwrap();
+    assert!(world.object("redis").is_none());
 }

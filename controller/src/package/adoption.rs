@@ -27,7 +27,7 @@ use crate::{
     apply::{self, CallSnafu},
     context::{Context, FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, REGISTRY_LABEL},
     error::chain,
-    server_client,
+    server_client::{self, ServerClient},
 };
 
 /// Time between looks at a registry's catalogue.
@@ -91,18 +91,29 @@ async fn look(registry: ServingRegistry, context: &Context) {
 /// When the server or the API server can't be asked.
 pub async fn adopt(registry: &ServingRegistry, context: &Context) -> Result<usize, Error> {
     let server = context.servers.connect(&context.client, &context.tokens, &registry.object).await?;
+    // Objects before the catalogue: of an upload that goes meanwhile the object is still seen, and no new one is made.
+    let objects = context.packages.state();
     let entries = server.packages().await?.packages;
-    let steps = plan(&entries, &context.packages.state(), &registry.object);
+    let steps = plan(&entries, &objects, &registry.object);
     let api: Api<Package> = Api::namespaced(context.client.clone(), &registry.object.namespace().unwrap_or_default());
+    let mut failed = None;
     for step in &steps {
-        match step {
-            Step::Create(package) => create(&api, package).await?,
-            Step::Update { object, digest } => update(&api, object, digest).await?,
-            Step::Delete(object) => delete(&api, object).await?,
-            Step::Withdraw { name, version } => drop(server.delete_package(name, version).await?),
+        // One that is refused, say by a quota, holds none of the others up.
+        if let Err(error) = carry_out(step, &api, &server).await {
+            tracing::warn!("an upload's Package could not be brought up to date: {}", chain(&error));
+            failed.get_or_insert(error);
         }
     }
-    Ok(steps.len())
+    failed.map_or(Ok(steps.len()), Err)
+}
+
+async fn carry_out(step: &Step, api: &Api<Package>, server: &ServerClient<'_>) -> Result<(), Error> {
+    match step {
+        Step::Create(package) => create(api, package).await,
+        Step::Update { object, digest } => update(api, object, digest).await,
+        Step::Delete(object) => delete(api, object).await,
+        Step::Withdraw { name, version } => Ok(server.delete_package(name, version).await.map(drop)?),
+    }
 }
 
 async fn create(api: &Api<Package>, package: &Package) -> Result<(), Error> {

@@ -40,6 +40,14 @@ pub struct Answer {
     pub after: Duration,
 }
 
+impl Answer {
+    /// Nothing was said; looked at again after that time.
+    #[must_use]
+    pub fn nothing(after: Duration) -> Self {
+        Self { declaration: None, coordinate: None, rival: None, after }
+    }
+}
+
 /// Brings the declaration of `package` to the server of `registry`, as far as needed.
 ///
 /// # Errors
@@ -56,7 +64,7 @@ pub async fn apply(
     let entry = context.memory.get(&uid);
     let ask = entry.plan(wish, current, &registry.marker, Instant::now());
     if let Ask::Nothing(after) = ask {
-        return Ok(Answer { declaration: None, coordinate: None, rival: None, after });
+        return Ok(Answer::nothing(after));
     }
     let shared = &context.shared;
     let server = shared.servers.connect(&shared.client, &shared.tokens, &registry.object).await?;
@@ -94,7 +102,7 @@ pub(super) fn weigh(
 ) -> Answer {
     let uid = package.uid().unwrap_or_default();
     let now = Instant::now();
-    let mut answer = Answer { declaration: None, coordinate: None, rival: None, after: POLL };
+    let mut answer = Answer::nothing(POLL);
     match declaration.state {
         State::Added => {
             answer.after = backoff::jittered(CHECK, backoff::random());

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
 use url::Url;
 
-use super::{dereference::Dereferenced, reconcile::PackageContext};
+use super::{dereference::Dereferenced, reconcile::PackageContext, validate};
 use crate::{
     condition::is_true,
     context::Context,
@@ -72,7 +72,8 @@ pub async fn guard(
     };
     match asked.await {
         Ok(found) => Ok(decide(found, registry.spec.packages.removal)),
-        Err(error) if overdue => {
+        // What was seen in use stays until somebody has seen that it isn't.
+        Err(error) if overdue && !known_in_use(package) => {
             tracing::warn!("Package {} goes, though nobody knows who uses it: {}", package.name_any(), chain(&error));
             Ok(Guard::Go)
         }
@@ -93,6 +94,11 @@ fn is_forced(package: &Package) -> bool {
     package.annotations().get(names::FORCE_REMOVAL).is_some_and(|value| value == "true")
 }
 
+/// Whether the status says that workloads use it.
+pub(super) fn known_in_use(package: &Package) -> bool {
+    package.status.as_ref().is_some_and(|status| is_true(&status.conditions, condition::IN_USE))
+}
+
 /// Whether the whole namespace goes.
 async fn is_leaving(package: &Package, context: &Context) -> Result<bool, kube::Error> {
     let api: Api<Namespace> = Api::all(context.client.clone());
@@ -100,10 +106,11 @@ async fn is_leaving(package: &Package, context: &Context) -> Result<bool, kube::
     Ok(found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
 }
 
-/// Images that go with this package alone. Pure.
+/// Images that go with this package alone. Others that are to be deleted, too, keep nothing for it. Pure.
 fn images_of(package: &Package, found: &Dereferenced) -> Vec<WantedImage> {
     let own = wanted(package);
-    let others: Vec<WantedImage> = found.siblings.iter().flat_map(|other| wanted(other)).collect();
+    let stay = found.siblings.iter().filter(|other| other.metadata.deletion_timestamp.is_none());
+    let others: Vec<WantedImage> = stay.flat_map(|other| wanted(other)).collect();
     own.into_iter().filter(|image| !others.contains(image)).collect()
 }
 
@@ -119,13 +126,8 @@ fn wanted(package: &Package) -> Vec<WantedImage> {
 fn served(registry: &PackageRegistry) -> Served {
     let status = registry.status.as_ref();
     let urls = status.map(|status| status.url.iter().chain(&status.urls)).into_iter().flatten();
-    let host = |url: &String| {
-        let url = Url::parse(url).ok()?;
-        let host = url.host_str()?;
-        Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
-    };
     Served {
-        hosts: urls.filter_map(host).collect(),
+        hosts: urls.filter_map(|url| validate::authority(&Url::parse(url).ok()?)).collect(),
         mirrors: registry.spec.node_trust.mirrors.iter().cloned().collect(),
     }
 }
@@ -133,6 +135,8 @@ fn served(registry: &PackageRegistry) -> Served {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
 
@@ -158,6 +162,14 @@ mod tests {
         for other in [package("b", "False", "h/docker.io/library/redis:5@d"), package("b", "True", "h/quay.io/x:5@d")] {
             assert_eq!(images_of(&own, &found(vec![other])).len(), 1);
         }
+    }
+
+    #[test]
+    fn packages_that_go_together_do_not_excuse_each_other() {
+        let own = package("a", "True", "h/docker.io/library/redis:5@d");
+        let mut other = package("b", "True", "h/docker.io/library/redis:5@d");
+        other.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+        assert_eq!(images_of(&own, &found(vec![other])).len(), 1);
     }
 
     #[test]

@@ -41,6 +41,15 @@ struct Check {
     until: Instant,
 }
 
+/// A deletion that asks the server to take the content out.
+#[derive(Clone, Copy, Debug)]
+pub struct Withdrawal {
+    /// When the server was to be asked first.
+    pub since: Instant,
+    /// Whether the server has begun.
+    pub under_way: bool,
+}
+
 /// What is known of one object.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
@@ -49,6 +58,7 @@ pub struct Entry {
     check: Option<Check>,
     withdrawn: bool,
     warned: bool,
+    withdrawal: Option<Withdrawal>,
     written: Option<Instant>,
 }
 
@@ -108,6 +118,24 @@ impl Entry {
     /// Notes that users of a package that goes were warned; false if they were before.
     pub fn warn(&mut self) -> bool {
         !std::mem::replace(&mut self.warned, true)
+    }
+
+    /// The server is asked to take the content out, now or earlier.
+    pub fn withdraws(&mut self, now: Instant) -> Withdrawal {
+        *self.withdrawal.get_or_insert(Withdrawal { since: now, under_way: false })
+    }
+
+    /// The server takes the content out.
+    pub fn is_being_withdrawn(&mut self) {
+        if let Some(withdrawal) = &mut self.withdrawal {
+            withdrawal.under_way = true;
+        }
+    }
+
+    /// Whether the server takes the content out.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.withdrawal.is_some_and(|withdrawal| withdrawal.under_way)
     }
 
     /// When the status was last written.

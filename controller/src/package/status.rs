@@ -86,20 +86,23 @@ pub fn note_users(status: &mut PackageStatus, users: &Usage, generation: Option<
         0 => Verdict::no(reason::NOT_IN_USE, "no workload uses its images"),
         _ => Verdict::yes(reason::IN_USE, format!("its images are used by {}", words(users))),
     };
-    set(&mut status.conditions, IN_USE, &verdict, generation, now);
+    set_users(status, users, &verdict, generation, now);
+}
+
+fn set_users(status: &mut PackageStatus, users: &Usage, verdict: &Verdict, generation: Option<i64>, now: Timestamp) {
+    set(&mut status.conditions, IN_USE, verdict, generation, now);
     let count = i32::try_from(users.count).unwrap_or(i32::MAX);
     status.workloads = Some(WorkloadsStatus { count, examples: users.examples.clone() });
 }
 
-/// The status of a package that is to be deleted and is kept for its users.
+/// The status of a package that is to be deleted and is kept for its users, in `words`.
 #[must_use]
-pub fn held(package: &Package, users: &Usage, now: Timestamp) -> PackageStatus {
+pub fn held(package: &Package, users: &Usage, words: &str, now: Timestamp) -> PackageStatus {
     let mut status = package.status.clone().unwrap_or_default();
-    note_users(&mut status, users, package.metadata.generation, now);
-    let kept = Verdict::yes(reason::IN_USE, hold_words(users));
-    set(&mut status.conditions, IN_USE, &kept, package.metadata.generation, now);
+    let generation = package.metadata.generation;
+    set_users(&mut status, users, &Verdict::yes(reason::IN_USE, words), generation, now);
     // A deletion is a generation of its own; what is said here is said about it.
-    status.observed_generation = package.metadata.generation;
+    status.observed_generation = generation;
     status
 }
 

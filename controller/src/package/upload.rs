@@ -33,7 +33,7 @@ pub(super) async fn look(
     let uid = package.uid().unwrap_or_default();
     let ask = context.memory.get(&uid).plan(wish, current, &registry.marker, Instant::now());
     if let Ask::Nothing(after) = ask {
-        return Ok(Answer { declaration: None, coordinate: None, rival: None, after });
+        return Ok(Answer::nothing(after));
     }
     let shared = &context.shared;
     let server = shared.servers.connect(&shared.client, &shared.tokens, &registry.object).await?;

@@ -51,7 +51,10 @@ pub fn serving(object: &Arc<PackageRegistry>) -> Result<ServingRegistry, Error> 
     let condition = find(&status.conditions, condition::SERVING_READY);
     let url = status.url.as_deref().and_then(|url| Url::parse(url).ok());
     let authority = url.as_ref().and_then(authority);
-    match (is_true(&status.conditions, condition::SERVING_READY), authority, condition) {
+    // While one of several pods is away or exchanged, the others answer.
+    let answers = is_true(&status.conditions, condition::SERVING_READY)
+        || status.instances.as_ref().is_some_and(|instances| instances.desired > 1 && instances.ready > 0);
+    match (answers, authority, condition) {
         (true, Some(authority), Some(condition)) => Ok(ServingRegistry {
             marker: format!(
                 "{}/{}/{}/{authority}",
@@ -69,7 +72,8 @@ pub fn serving(object: &Arc<PackageRegistry>) -> Result<ServingRegistry, Error> 
     }
 }
 
-fn authority(url: &Url) -> Option<String> {
+/// Host, and port where it isn't the scheme's.
+pub(super) fn authority(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }

@@ -153,3 +153,18 @@ fn only_a_registry_that_serves_is_asked() {
     let error = registry(&object, &found(Some(Arc::new(leaving)))).unwrap_err();
     assert!(matches!(error, Error::RegistryLeaving { .. }));
 }
+
+#[test]
+fn of_several_pods_those_that_serve_are_enough_to_be_asked() {
+    let with = |ready: i32, desired: i32| {
+        let mut registry = (*a_registry(&Verdict::no(reason::PROGRESSING, "not all pods serve"))).clone();
+        let mut status = registry.status.unwrap();
+        status.instances = Some(crds::InstancesStatus { ready, desired });
+        registry.status = Some(status);
+        serving(&Arc::new(registry))
+    };
+    assert!(with(2, 3).is_ok() && with(1, 3).is_ok());
+    assert!(with(0, 3).is_err());
+    // The one pod of a volume that isn't as it should be is being exchanged.
+    assert!(with(1, 1).is_err());
+}

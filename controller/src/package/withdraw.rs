@@ -1,6 +1,6 @@
 //! The finalizer: takes a Package's content out of its registry. Bounded, and at once where there is nothing to take it from.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crds::{Package, PackageRegistry, reason};
 use jiff::Timestamp;
@@ -30,11 +30,25 @@ pub const LONGEST: Duration = Duration::from_mins(1);
 /// [`Error::Withdrawing`] when it must be tried again.
 pub async fn withdraw(package: &Package, context: &PackageContext) -> Result<Action, Error> {
     let namespace = package.namespace().unwrap_or_default();
-    mind_users(package, context).await?;
+    let uid = package.uid().unwrap_or_default();
+    // What is half gone can't stay for whoever begins to use it now.
+    if !context.memory.get(&uid).has_begun() {
+        mind_users(package, context).await?;
+    }
+    let withdrawal = context.memory.change(&uid, |entry| entry.withdraws(Instant::now()));
+    // The time that it was held for its users is none that the server had.
+    let overdue = if in_use::known_in_use(package) {
+        withdrawal.since.elapsed() >= LONGEST
+    } else {
+        is_overdue(package, Timestamp::now())
+    };
     match attempt(package, &namespace, context).await {
         Ok(true) => {}
-        Ok(false) if !is_overdue(package, Timestamp::now()) => return Err(Error::Withdrawing),
-        Err(error) if !is_overdue(package, Timestamp::now()) => {
+        Ok(false) if !overdue => {
+            context.memory.change(&uid, Entry::is_being_withdrawn);
+            return Err(Error::Withdrawing);
+        }
+        Err(error) if !overdue => {
             tracing::info!(
                 object.namespace = namespace,
                 object.name = package.name_any(),
@@ -48,12 +62,13 @@ pub async fn withdraw(package: &Package, context: &PackageContext) -> Result<Act
             tracing::warn!(
                 object.namespace = namespace,
                 object.name = package.name_any(),
-                "Package {}: its content was not withdrawn in time; it goes when the registry serves again",
+                "Package {}: its content was not withdrawn in time; what a source declared goes when the registry serves \
+                 again, an upload gets an object again",
                 package.name_any()
             );
         }
     }
-    context.memory.forget(&package.uid().unwrap_or_default());
+    context.memory.forget(&uid);
     context.shared.backoff.reset(&key(package));
     Ok(Action::await_change())
 }
@@ -77,12 +92,12 @@ async fn mind_users(package: &Package, context: &PackageContext) -> Result<(), E
         }
         Guard::Hold(users) => {
             let api: Api<Package> = Api::namespaced(shared.client.clone(), &package.namespace().unwrap_or_default());
-            write(&api, package, status::held(package, &users, now), context).await?;
-            let users = status::hold_words(&users);
+            let words = status::hold_words(&users);
+            write(&api, package, status::held(package, &users, &words, now), context).await?;
             if context.memory.change(&package.uid().unwrap_or_default(), Entry::warn) {
-                event::warn(shared, package, reason::IN_USE, &users, "Withdraw").await;
+                event::warn(shared, package, reason::IN_USE, &words, "Withdraw").await;
             }
-            InUseSnafu { users }.fail()
+            InUseSnafu { users: words }.fail()
         }
     }
 }

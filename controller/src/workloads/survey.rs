@@ -11,6 +11,7 @@ use k8s_openapi::api::{
     core::v1::{Pod, PodSpec},
 };
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
+use oci_spec::distribution::Reference;
 use serde::de::DeserializeOwned;
 
 /// Objects that one answer brings, at most.
@@ -25,10 +26,8 @@ pub struct Workload {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Images as its containers name them.
-    pub images: Vec<String>,
-    /// Images as the runtime names what it runs: `…@sha256:<hex>`.
-    pub running: Vec<String>,
+    /// Images, as its containers and its runtime name them. What can't be a name is left out.
+    pub images: Vec<Reference>,
 }
 
 /// All workloads at one time.
@@ -133,14 +132,14 @@ fn workload<K: Resource<DynamicType = ()>>(object: &K, kind: &'static str, spec:
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
         images: spec.map(images).unwrap_or_default(),
-        running: Vec::new(),
     }
 }
 
-fn images(spec: &PodSpec) -> Vec<String> {
+fn images(spec: &PodSpec) -> Vec<Reference> {
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    let ephemeral = spec.ephemeral_containers.iter().flatten().filter_map(|container| container.image.clone());
-    containers.filter_map(|container| container.image.clone()).chain(ephemeral).collect()
+    let ephemeral = spec.ephemeral_containers.iter().flatten().filter_map(|container| container.image.as_deref());
+    let names = containers.filter_map(|container| container.image.as_deref()).chain(ephemeral);
+    names.filter_map(|name| name.parse().ok()).collect()
 }
 
 /// A pod that hasn't ended.
@@ -153,7 +152,9 @@ fn of_pod(pod: &Pod) -> Option<Workload> {
     let mut found = workload(pod, "Pod", pod.spec.as_ref());
     if let Some(status) = status {
         let all = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
-        found.running = all.into_iter().flatten().flatten().map(|container| container.image_id.clone()).collect();
+        // What runs may be another image than the tag of the spec names by now: `…@sha256:<hex>`.
+        let running = all.into_iter().flatten().flatten().filter_map(|container| container.image_id.parse().ok());
+        found.images.extend(running);
     }
     Some(found)
 }
@@ -190,19 +191,27 @@ mod tests {
         serde_saphyr::from_str(yaml).unwrap()
     }
 
+    /// Images in full.
+    fn names(workload: Option<Workload>) -> Vec<String> {
+        workload.unwrap().images.iter().map(Reference::whole).collect()
+    }
+
+    const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const REDIS: [&str; 1] = ["docker.io/library/redis:5"];
     const CONTAINER: &str = "{containers: [{name: a, image: redis:5}]}";
 
     #[test]
     fn a_pod_is_taken_with_all_its_containers_and_what_they_run() {
-        let pod: Pod = read(
-            "{metadata: {name: web, namespace: apps}, spec: {containers: [{name: a, image: redis:5}], \
-             initContainers: [{name: i, image: busybox}]}, status: {phase: Running, containerStatuses: [{name: a, \
-             image: redis:5, imageID: 'docker.io/library/redis@sha256:aa', ready: true, restartCount: 0}]}}",
-        );
+        let pod: Pod = read(&format!(
+            "{{metadata: {{name: web, namespace: apps}}, spec: {{containers: [{{name: a, image: redis:5}}], \
+             initContainers: [{{name: i, image: busybox}}]}}, status: {{phase: Running, containerStatuses: [{{name: a, \
+             image: redis:5, imageID: 'docker.io/library/redis@{DIGEST}', ready: true, restartCount: 0}}]}}}}"
+        ));
         let found = of_pod(&pod).unwrap();
         assert_eq!((found.kind, found.namespace.as_str(), found.name.as_str()), ("Pod", "apps", "web"));
-        assert_eq!(found.images, ["redis:5", "busybox"]);
-        assert_eq!(found.running, ["docker.io/library/redis@sha256:aa"]);
+        let running = format!("docker.io/library/redis@{DIGEST}");
+        let expected = ["docker.io/library/redis:5", "docker.io/library/busybox:latest", &running];
+        assert_eq!(names(Some(found)), expected);
     }
 
     #[test]
@@ -222,8 +231,8 @@ mod tests {
             (read(&object.replace("serviceName: a, ", "")), read(&object))
         };
         let (deployment, set) = scaled(0);
-        assert_eq!(of_deployment(&deployment).unwrap().images, ["redis:5"]);
-        assert_eq!(of_stateful_set(&set).unwrap().images, ["redis:5"]);
+        assert_eq!(names(of_deployment(&deployment)), REDIS);
+        assert_eq!(names(of_stateful_set(&set)), REDIS);
         let (deployment, set) = scaled(1);
         assert!(of_deployment(&deployment).is_none() && of_stateful_set(&set).is_none());
     }
@@ -233,7 +242,7 @@ mod tests {
         let cron: CronJob = read(&format!(
             "{{metadata: {{name: a}}, spec: {{schedule: '0 0 * * *', jobTemplate: {{spec: {{template: {{spec: {CONTAINER}}}}}}}}}}}"
         ));
-        assert_eq!(of_cron_job(&cron).unwrap().images, ["redis:5"]);
+        assert_eq!(names(of_cron_job(&cron)), REDIS);
         let job = |suspend: bool| -> Job {
             read(&format!("{{metadata: {{name: a}}, spec: {{suspend: {suspend}, template: {{spec: {CONTAINER}}}}}}}"))
         };

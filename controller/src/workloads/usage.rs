@@ -87,8 +87,7 @@ pub fn usage(images: &[WantedImage], served: &Served, survey: &Survey) -> Usage 
 
 fn uses(workload: &Workload, images: &[WantedImage], served: &Served) -> bool {
     // Two registries may have the same image, so that a digest alone says nothing of where it came from.
-    let names = workload.images.iter().chain(&workload.running).filter_map(|image| image.parse::<Reference>().ok());
-    names.into_iter().any(|image| images.iter().any(|wanted| wanted.is(&image, served)))
+    workload.images.iter().any(|image| images.iter().any(|wanted| wanted.is(image, served)))
 }
 
 #[cfg(test)]
@@ -113,8 +112,7 @@ mod tests {
             kind: "Pod",
             namespace: "apps".into(),
             name: name.into(),
-            images: vec![image.into()],
-            running: vec![running.into()],
+            images: [image, running].into_iter().filter_map(|name| name.parse().ok()).collect(),
         }
     }
 

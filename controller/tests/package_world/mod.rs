@@ -64,6 +64,8 @@ pub struct ClusterState {
     pub writes: Vec<String>,
     /// Token requests.
     pub tokens: usize,
+    /// Paths that nobody may read.
+    pub forbidden: Vec<String>,
 }
 
 /// Both, and what the reconciler needs.
@@ -387,6 +389,13 @@ impl ClusterState {
             answer["status"] =
                 json!({"token": format!("token-{}", self.tokens), "expirationTimestamp": "2999-01-01T00:00:00Z"});
             return (201, answer);
+        }
+        if self.forbidden.iter().any(|forbidden| forbidden == path) {
+            let message = format!("{path} is not for you");
+            return (
+                403,
+                json!({"kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden", "message": message}),
+            );
         }
         if *method == Method::GET {
             return self.read(path);
