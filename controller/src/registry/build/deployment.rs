@@ -57,7 +57,7 @@ pub fn deployment(registry: &Validated) -> Deployment {
             revision_history_limit: Some(2),
             // The default, said so that it is repaired: a paused Deployment never rolls out what the spec says.
             paused: Some(false),
-            strategy: Some(strategy(&registry.storage)),
+            strategy: Some(strategy(&registry.storage, registry.pods.instances)),
             selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },
             template: PodTemplateSpec { metadata: Some(pod_metadata(registry)), spec: Some(pod(registry)) },
             ..DeploymentSpec::default()
@@ -147,17 +147,18 @@ fn mounts(registry: &Validated) -> Vec<VolumeMount> {
     storage.into_iter().chain(others).collect()
 }
 
-/// Two processes must never have a volume at once. Of those that share a bucket, each goes when another one is there.
-fn strategy(storage: &Storage) -> DeploymentStrategy {
+/// Two processes must never have a volume at once, nor a bucket whose store may let both win: only several instances ask for
+/// one that doesn't. Of these, each goes when another one is there.
+fn strategy(storage: &Storage, instances: i32) -> DeploymentStrategy {
     match storage {
-        Storage::Local(_) => DeploymentStrategy { type_: Some("Recreate".into()), ..DeploymentStrategy::default() },
-        Storage::S3(_) => DeploymentStrategy {
+        Storage::S3(_) if instances > 1 => DeploymentStrategy {
             type_: Some("RollingUpdate".into()),
             rolling_update: Some(RollingUpdateDeployment {
                 max_surge: Some(IntOrString::Int(1)),
                 max_unavailable: Some(IntOrString::Int(0)),
             }),
         },
+        _ => DeploymentStrategy { type_: Some("Recreate".into()), ..DeploymentStrategy::default() },
     }
 }
 

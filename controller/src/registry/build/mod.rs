@@ -188,10 +188,12 @@ garbageCollection: {interval: 1h30m, gracePeriod: 36h, dryRun: true}
     }
 
     #[test]
-    fn one_instance_has_no_disruption_budget_and_needs_no_coordination() {
+    fn one_instance_has_no_disruption_budget_and_needs_no_coordination_for_it_is_never_two() {
         let registry = validated("storage: {s3: {bucket: packages}}");
         assert_eq!(foundations(&registry).disruption_budget, None);
-        let pod = deployment(&registry).spec.unwrap().template.spec.unwrap();
+        let spec = deployment(&registry).spec.unwrap();
+        assert_eq!(spec.strategy.unwrap().type_.as_deref(), Some("Recreate"));
+        let pod = spec.template.spec.unwrap();
         assert!(!pod.containers[0].args.as_ref().unwrap().contains(&"--require-coordination".to_owned()));
         assert_eq!(pod.topology_spread_constraints, None);
     }

@@ -108,6 +108,7 @@ fn parts(before: &PackageRegistryStatus, findings: &Findings<'_>) -> Parts {
             &findings.foundations.service,
             &findings.foundations.identity,
             findings.deployment,
+            &findings.foundations.disruption_budget,
             &findings.symptoms.pods,
         ),
         nodes: findings.opinion.as_ref().map(|opinion| nodes::part(before, opinion)),

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
 };
 
 use super::outcome;
-use crate::{condition::Verdict, registry::apply::Outcome};
+use crate::{condition::Verdict, error::chain, registry::apply::Outcome};
 
 /// What they mean.
 #[must_use]
@@ -15,6 +15,7 @@ pub fn verdict(
     service: &Outcome<Service>,
     identity: &Outcome<()>,
     deployment: &Outcome<Deployment>,
+    budget: &Outcome<()>,
     pods: &[Pod],
 ) -> Verdict {
     let deployment = match (service, identity, deployment) {
@@ -25,7 +26,10 @@ pub fn verdict(
     };
     let numbers = instances(deployment);
     if is_available(deployment) {
-        let words = format!("{} of {} pods serve", numbers.ready, numbers.desired);
+        let mut words = format!("{} of {} pods serve", numbers.ready, numbers.desired);
+        if let Err(error) = budget {
+            words = format!("{words}; all of them may be evicted at once: {}", chain(error));
+        }
         return Verdict::yes(reason::SUCCEEDED, words);
     }
     if let Some(trouble) = replica_failure(deployment) {
@@ -115,7 +119,7 @@ mod tests {
     }
 
     fn say(deployment: Deployment, pods: &[Pod]) -> Verdict {
-        verdict(&Ok(Service::default()), &Ok(()), &Ok(deployment), pods)
+        verdict(&Ok(Service::default()), &Ok(()), &Ok(deployment), &Ok(()), pods)
     }
 
     fn pod(status: &serde_json::Value) -> Pod {
@@ -159,8 +163,21 @@ mod tests {
     #[test]
     fn a_service_of_somebody_else_holds_serving_back() {
         let taken = crate::apply::Error::NameTaken { kind: "Service".into(), name: "registry".into() };
-        let said = verdict(&Err(taken), &Ok(()), &Ok(deployment(1, 1, 1)), &[]);
+        let said = verdict(&Err(taken), &Ok(()), &Ok(deployment(1, 1, 1)), &Ok(()), &[]);
         assert_eq!(said.reason, reason::NAME_TAKEN);
         assert!(said.message.contains("Service registry"));
+    }
+
+    #[test]
+    fn pods_that_no_budget_protects_serve_and_it_is_said() {
+        let taken = || crate::apply::Error::NameTaken { kind: "PodDisruptionBudget".into(), name: "registry".into() };
+        let said = verdict(&Ok(Service::default()), &Ok(()), &Ok(deployment(1, 1, 1)), &Err(taken()), &[]);
+        assert_eq!(said.status, Status::True);
+        assert!(
+            said.message.starts_with("1 of 1 pods serve; all of them may be evicted at once: "),
+            "{}",
+            said.message
+        );
+        assert!(said.message.contains("PodDisruptionBudget registry"), "{}", said.message);
     }
 }
