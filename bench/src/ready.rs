@@ -1,47 +1,28 @@
 //! From `kubectl apply` of a registry to Ready, beside a bare Deployment of the same image with a claim.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use e2e::{cluster::Cluster, walk};
+use e2e::{
+    cluster::Cluster,
+    walk::{self, Delivery},
+};
 use snafu::{ResultExt as _, Whatever};
+
+use crate::row::{Mark, Row, median_seconds};
 
 const ROUNDS: usize = 10;
 const NAMESPACE: &str = "bench";
-/// What the registry may take longer.
-const MARK: Duration = Duration::from_secs(3);
 
-/// Medians of both.
-pub struct Row {
-    registry: Duration,
-    deployment: Duration,
-}
-
-impl Row {
-    /// Whether the registry is within its mark.
-    pub fn passes(&self) -> bool {
-        self.registry <= self.deployment + MARK
-    }
-}
-
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "| registry Ready, against a bare Deployment with a claim, median of {ROUNDS} | {:.2} | {:.2} | {:+.2} | ≤ +{:.0} | {} |",
-            self.registry.as_secs_f64(),
-            self.deployment.as_secs_f64(),
-            self.registry.as_secs_f64() - self.deployment.as_secs_f64(),
-            MARK.as_secs_f64(),
-            if self.passes() { "met" } else { "missed" },
-        )
-    }
+/// Installs the operator and measures.
+pub fn rows() -> Result<Vec<Row>, Whatever> {
+    let cluster = Cluster::connect().whatever_context("no cluster")?;
+    let image = walk::operator_image(&Delivery::for_cluster(&cluster)?)?;
+    walk::install(&cluster, &image, &[])?;
+    Ok(vec![measure(&cluster, &image)?])
 }
 
 /// Takes both in turn.
-pub fn measure(cluster: &Cluster, image: &str) -> Result<Row, Whatever> {
+fn measure(cluster: &Cluster, image: &str) -> Result<Row, Whatever> {
     walk::delete(cluster, "namespace", "", NAMESPACE)?;
     walk::wait_gone(cluster, "namespace", "", NAMESPACE, Duration::from_mins(2))?;
     walk::apply(cluster, &format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}"))?;
@@ -57,13 +38,13 @@ pub fn measure(cluster: &Cluster, image: &str) -> Result<Row, Whatever> {
         );
     }
     walk::delete(cluster, "namespace", "", NAMESPACE)?;
-    Ok(Row { registry: median(registries), deployment: median(deployments) })
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    let middle = times.len() / 2;
-    if times.len() % 2 == 1 { times[middle] } else { (times[middle - 1] + times[middle]) / 2 }
+    Ok(Row {
+        what: format!("registry Ready, beside a bare Deployment with a claim, median of {ROUNDS}"),
+        unit: "s",
+        ours: median_seconds(&registries),
+        other: median_seconds(&deployments),
+        mark: Mark::Plus(3.0),
+    })
 }
 
 fn registry(cluster: &Cluster) -> Result<Duration, Whatever> {
@@ -106,23 +87,4 @@ fn until_ready(cluster: &Cluster, yaml: &str, object: &str, condition: &str) -> 
         .kubectl(&["wait", "-n", NAMESPACE, object, &condition, "--timeout=120s"])
         .whatever_context(format!("{object} doesn't become ready"))?;
     Ok(start.elapsed())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_median_of_an_even_number_is_the_mean_of_the_middle_two() {
-        let seconds = |n| Duration::from_secs(n);
-        assert_eq!(median(vec![seconds(9), seconds(1), seconds(2), seconds(4)]), seconds(3));
-        assert_eq!(median(vec![seconds(9), seconds(1), seconds(2)]), seconds(2));
-    }
-
-    #[test]
-    fn a_registry_that_takes_more_than_the_mark_longer_misses_it() {
-        let row = |registry| Row { registry: Duration::from_secs(registry), deployment: Duration::from_secs(2) };
-        assert!(row(5).passes());
-        assert!(!row(6).passes());
-    }
 }
