@@ -13,13 +13,14 @@ mod pieces;
 mod publication;
 pub mod record;
 pub mod removal;
+mod running;
 mod scan;
 mod status;
 mod store;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use api::{MissingBlob, PackageContent, Progress, State, Upload};
 use bundle::stream::Limits;
@@ -36,6 +37,7 @@ use error::{InWorkSnafu, IncompleteSnafu, NoSuchUploadSnafu};
 pub use id::{InvalidUploadId, UploadId};
 use observe::Observed;
 use record::Record;
+use running::Running;
 pub use status::{Pace, Status};
 pub use store::CONTENT_LIMIT;
 use store::{Missing, Store};
@@ -44,6 +46,8 @@ use store::{Missing, Store};
 const AT_ONCE: usize = 4;
 /// How often a status that others write at the same time is tried.
 const ATTEMPTS: usize = 8;
+/// How long is waited for another request that is just about to write a status.
+const TURN: Duration = Duration::from_millis(20);
 
 /// The uploads of one store.
 #[derive(Clone)]
@@ -58,7 +62,7 @@ struct Inner {
     /// This process, as the owner of work.
     me: String,
     /// What this process works on.
-    running: Mutex<HashSet<UploadId>>,
+    running: Running,
     observed: Mutex<Observed>,
     /// Blobs of uploads that no package names yet: a sweep that runs already doesn't know of a new upload.
     held: tokio::sync::Mutex<HashMap<UploadId, PinSet>>,
@@ -85,7 +89,7 @@ impl Uploads {
             catalogue,
             pace,
             me: uuid::Uuid::new_v4().to_string(),
-            running: Mutex::default(),
+            running: Running::default(),
             observed: Mutex::default(),
             held: tokio::sync::Mutex::default(),
             permits: Semaphore::new(AT_ONCE),
@@ -99,10 +103,6 @@ impl Uploads {
 
     fn store(&self) -> &Store {
         &self.inner.store
-    }
-
-    fn running(&self) -> MutexGuard<'_, HashSet<UploadId>> {
-        self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn status_of(&self, id: &UploadId) -> Result<(Status, Version), UploadError> {
@@ -190,19 +190,19 @@ impl Uploads {
             let upload = || Box::new(described(id, &status, Some(&missing)));
             ensure!(missing.is_empty(), IncompleteSnafu { upload: upload() });
             let accepted = status.accepted(&self.inner.me, unix_seconds(), by);
-            // Noted first: once it is written, a scan must not take it for abandoned.
-            self.running().insert(id.clone());
+            // Marked first: once it is written, a scan must not take it for abandoned.
+            let Some(mark) = self.inner.running.mark(id) else {
+                // Another request is about to write the status, or work has just ended: what it says then is looked at.
+                tokio::time::sleep(TURN).await;
+                continue;
+            };
             match self.store().put_status(id, &accepted, Condition::Unchanged(version)).await {
                 Ok(version) => {
-                    self.start(record, accepted.clone(), version);
+                    self.start(mark, record, accepted.clone(), version);
                     return Ok(described(id, &accepted, None));
                 }
-                Err(error) => {
-                    self.running().remove(id);
-                    if !matches!(error, StorageError::ConditionFailed { .. }) {
-                        return Err(error.into());
-                    }
-                }
+                Err(StorageError::ConditionFailed { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         InWorkSnafu.fail()
@@ -230,7 +230,7 @@ impl Uploads {
 
     fn is_abandoned(&self, id: &UploadId, status: &Status, version: &Version) -> bool {
         let silent = self.is_silent(id, version);
-        let running = self.running().contains(id);
+        let running = self.inner.running.has(id);
         status.is_abandoned(&self.inner.me, running, silent)
     }
 

@@ -62,10 +62,7 @@ impl Uploads {
 
     /// Whether the status of an upload that this process doesn't work on may be that of a stopped one.
     fn is_quiet(&self, id: &UploadId, version: &Version) -> bool {
-        if self.running().contains(id) {
-            return false;
-        }
-        self.is_silent(id, version)
+        !self.inner.running.has(id) && self.is_silent(id, version)
     }
 
     async fn look(&self, id: &UploadId) -> Result<(), UploadError> {
@@ -80,20 +77,16 @@ impl Uploads {
     pub(super) async fn resume(&self, id: &UploadId, status: Status, version: Version) -> Result<(), UploadError> {
         let record = self.store().record(id, &status.content).await?;
         let owned = status.owned(&self.inner.me);
-        if !self.running().insert(id.clone()) {
-            return Ok(());
-        }
+        let Some(mark) = self.inner.running.mark(id) else { return Ok(()) };
         match self.store().put_status(id, &owned, Condition::Unchanged(version)).await {
             Ok(version) => {
                 tracing::info!(upload.id = %id, "goes on with an upload that another process left");
-                self.start(record, owned, version);
+                self.start(mark, record, owned, version);
                 Ok(())
             }
-            Err(error) => {
-                self.running().remove(id);
-                // Somebody was quicker.
-                if matches!(error, StorageError::ConditionFailed { .. }) { Ok(()) } else { Err(error.into()) }
-            }
+            // Somebody was quicker.
+            Err(StorageError::ConditionFailed { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
