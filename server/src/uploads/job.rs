@@ -192,7 +192,10 @@ impl Job {
         let Uploads { inner } = &self.uploads;
         let id = &self.record.id;
         match &outcome {
-            Err(JobError::Lost) => return false,
+            Err(JobError::Lost) => {
+                self.uploads.release(id).await;
+                return false;
+            }
             Ok(entry) => {
                 inner.metrics.ingested("Added");
                 let by = self.status.lock().await.0.by.clone().unwrap_or_default();
@@ -224,8 +227,7 @@ impl Job {
                 Err(error) => self.change(|status| status.failed(error.reason(), error.to_string())).await,
             };
             match said {
-                Ok(()) => break,
-                Err(JobError::Lost) => return,
+                Ok(()) | Err(JobError::Lost) => break,
                 Err(error) => tracing::error!(upload.id = %id, %error, "what became of an upload can't be noted"),
             }
             tokio::time::sleep(pause).await;

@@ -30,6 +30,8 @@ impl Uploads {
     /// A listing that fails.
     pub async fn scan(&self) -> Result<(), StorageError> {
         let (mut there, mut old) = (HashSet::new(), Vec::new());
+        // What is held has a status: before the listing, so that one that isn't listed has gone.
+        let held: Vec<_> = self.inner.held.lock().await.keys().cloned().collect();
         let parts = self.store().parts().await?;
         for (part, item) in &parts {
             let (UploadPart::Status(id), Item::Object { version, age, .. }) = (part, item) else { continue };
@@ -43,6 +45,9 @@ impl Uploads {
             }
         }
         self.inner.observed.lock().unwrap_or_else(PoisonError::into_inner).keep(&there);
+        for id in held.iter().filter(|id| !there.contains(id)) {
+            self.release(id).await;
+        }
         for (id, version) in old {
             if let Err(error) = self.forget(&id, &version).await {
                 tracing::warn!(upload.id = %id, %error, "an old upload can't be removed");
@@ -67,6 +72,10 @@ impl Uploads {
 
     async fn look(&self, id: &UploadId) -> Result<(), UploadError> {
         let Some((status, version)) = self.store().status(id).await? else { return Ok(()) };
+        if !status.holds_blobs() {
+            // Held since it was announced or sent here, although another process worked on it.
+            self.release(id).await;
+        }
         if self.is_abandoned(id, &status, &version) {
             self.resume(id, status, version).await?;
         }

@@ -1,15 +1,21 @@
 //! Several instances on one store.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::State;
+use bundle::stream::Limits;
 use http::StatusCode;
+use server::audit::Audit;
+use server::catalogue::Catalogue;
+use server::metrics::Metrics;
+use server::storage::Storage;
 use server::storage::memory::MemoryStorage;
-use server::uploads::Pace;
+use server::uploads::{Pace, Uploads};
 use tokio::sync::Semaphore;
 
-use crate::common::bundles::package;
+use crate::common::bundles::{Package, package};
 use crate::common::faulty::Faulty;
 use crate::common::{Client, Setup};
 use crate::sender::{announced, complete, patch, settled, view};
@@ -107,11 +113,36 @@ async fn blobs_of_uploads_on_their_way_are_roots_for_a_collector() {
     let client = instance(&MemoryStorage::new(), None).await;
     let redis = package("redis", "1", "redis:5");
     let upload = announced(&client, &redis.content()).await;
-    let roots: std::collections::BTreeSet<_> =
-        client.uploads.roots().await.unwrap().iter().map(ToString::to_string).collect();
+    let roots: BTreeSet<_> = client.uploads.roots().await.unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(roots, redis.parts().into_keys().collect());
     crate::sender::send(&client, &redis, &upload).await;
     assert_eq!(complete(&client, &upload.id).await.status, StatusCode::ACCEPTED);
     settled(&client, &upload.id).await;
     assert!(client.uploads.roots().await.unwrap().is_empty(), "they are the package's now");
+}
+
+/// Uploads of a store, and the catalogue that they hold blobs in.
+fn uploads(storage: Arc<dyn Storage>) -> (Uploads, Catalogue) {
+    let catalogue = Catalogue::new(storage);
+    (Uploads::new(catalogue.clone(), Limits::default(), QUICK, Audit::keeping(), Metrics::default()), catalogue)
+}
+
+#[tokio::test]
+async fn an_instance_holds_blobs_no_longer_than_the_upload_that_another_one_ends() {
+    let storage = MemoryStorage::new();
+    let (uploads, catalogue) = uploads(Arc::new(storage.clone()));
+    let other = instance(&storage, None).await;
+    let (redis, given_up) = (package("redis", "1", "redis:5"), package("other", "1", "other:1"));
+    uploads.announce(redis.content()).await.unwrap();
+    let id = uploads.announce(given_up.content()).await.unwrap().upload.id;
+    let held = || catalogue.pins().all().iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let blobs_of = |package: &Package| package.parts().into_keys().collect::<BTreeSet<_>>();
+    uploads.scan().await.unwrap();
+    assert_eq!(held(), &blobs_of(&redis) | &blobs_of(&given_up), "both are on their way");
+    assert_eq!(crate::sender::bring(&other, &redis).await.state, State::Added);
+    uploads.scan().await.unwrap();
+    assert_eq!(held(), blobs_of(&given_up), "the package has them now");
+    other.uploads.abandon(&id.parse().unwrap()).await.unwrap();
+    uploads.scan().await.unwrap();
+    assert_eq!(held(), BTreeSet::new(), "nobody brings them");
 }
