@@ -219,6 +219,10 @@ pub(super) fn refused(error: &UploadError) -> Response {
         UploadError::Store { source: StorageError::StorageFull { .. } } => {
             api_error(StatusCode::INSUFFICIENT_STORAGE, "StorageFull", &message)
         }
+        UploadError::Damaged { .. } => {
+            tracing::error!(%error, "an upload can't be gone on with");
+            api_error(StatusCode::INTERNAL_SERVER_ERROR, "Damaged", &message)
+        }
         UploadError::Store { source } => store_failed(source),
     }
 }

@@ -6,7 +6,6 @@ use snafu::Snafu;
 use super::record::InvalidContent;
 use crate::digest::Digest;
 use crate::storage::StorageError;
-use crate::storage::keys::Key;
 
 /// Why a call on an upload was not done.
 #[derive(Debug, Snafu)]
@@ -82,6 +81,14 @@ pub enum UploadError {
         /// What, and what to do.
         message: String,
     },
+    /// What the store keeps of the upload can't be read, and won't be later.
+    #[snafu(display("{key} is damaged: {message}; it goes when the upload expires"))]
+    Damaged {
+        /// Its key.
+        key: String,
+        /// Why.
+        message: String,
+    },
     /// The store failed.
     #[snafu(display("{source}"), context(false))]
     Store {
@@ -91,6 +98,6 @@ pub enum UploadError {
 }
 
 /// A piece of work that ended before it was done.
-pub(super) fn stopped(key: &Key, error: tokio::task::JoinError) -> UploadError {
-    StorageError::from_io(key.as_str(), std::io::Error::other(error)).into()
+pub(super) fn stopped(key: &str, error: tokio::task::JoinError) -> UploadError {
+    StorageError::from_io(key, std::io::Error::other(error)).into()
 }

@@ -101,8 +101,16 @@ impl Uploads {
 
     /// Removes an upload that was old when it was listed, unless somebody touched it since.
     async fn forget(&self, id: &UploadId, listed: &Version) -> Result<(), UploadError> {
-        let Some((status, version)) = self.store().status(id).await? else { return Ok(()) };
-        if version == *listed && self.store().remove(id, &status, &version).await? {
+        let removed = match self.store().status(id).await {
+            Ok(Some((status, version))) => version == *listed && self.store().remove(id, &status, &version).await?,
+            Ok(None) => false,
+            // What it consists of goes when it is found without a status.
+            Err(UploadError::Damaged { .. }) => {
+                self.store().storage.delete_unchanged(&keys::upload_status(id), listed).await?
+            }
+            Err(error) => return Err(error),
+        };
+        if removed {
             self.release(id).await;
             tracing::info!(upload.id = %id, "an upload expired");
         }

@@ -39,12 +39,15 @@ impl Store {
     }
 
     /// Where an upload is; `None` if there is no such upload.
-    pub(super) async fn status(&self, id: &UploadId) -> Result<Option<(Status, Version)>, StorageError> {
+    pub(super) async fn status(&self, id: &UploadId) -> Result<Option<(Status, Version)>, UploadError> {
         let key = keys::upload_status(id);
         match self.storage.get(&key, STATUS_LIMIT).await {
             Ok((bytes, version)) => Ok(Some((parsed(&key, &bytes)?, version))),
             Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
+            Err(StorageError::TooLarge { key, limit }) => {
+                error::DamagedSnafu { key, message: format!("it has more than {limit} bytes") }.fail()
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -88,10 +91,10 @@ impl Store {
             return Ok(record);
         }
         let (bytes, _) = self.storage.get(&key, CONTENT_LIMIT).await?;
-        let content: PackageContent = parsed(&key, &bytes)?;
-        let limits = self.limits;
-        let checked = tokio::task::spawn_blocking(move || Record::check(content, &limits)).await;
-        let record = Arc::new(checked.map_err(|error| error::stopped(&key, error))??);
+        let (of, limits) = (key.clone(), self.limits);
+        let check = move || Ok::<_, UploadError>(Record::check(parsed(&of, &bytes)?, &limits)?);
+        let checked = tokio::task::spawn_blocking(check).await;
+        let record = Arc::new(checked.map_err(|error| error::stopped(key.as_str(), error))??);
         self.keep(key.to_string(), Arc::clone(&record));
         Ok(record)
     }
@@ -121,20 +124,25 @@ impl Store {
         Ok(found)
     }
 
-    /// Where every upload is. One whose status can't be read is named in the log and left out.
+    /// Where every upload is. One whose status is damaged is named in the log and left out: nobody can go on with it.
+    ///
+    /// # Errors
+    /// A store that fails. What it doesn't say may be anything, so that an answer without it would be wrong.
     pub(super) async fn statuses(&self) -> Result<Vec<(UploadId, Status)>, StorageError> {
         let ids = self.parts().await?.into_iter().filter_map(|(part, _)| match part {
             UploadPart::Status(id) => Some(id),
             UploadPart::Content(..) => None,
         });
         let read = async |id: UploadId| match self.status(&id).await {
-            Ok(found) => found.map(|(status, _)| (id, status)),
+            Ok(found) => Ok(found.map(|(status, _)| (id, status))),
+            Err(UploadError::Store { source }) => Err(source),
             Err(error) => {
-                tracing::error!(upload.id = %id, %error, "an upload can't be read");
-                None
+                tracing::error!(upload.id = %id, %error, "an upload is left out");
+                Ok(None)
             }
         };
-        Ok(stream::iter(ids).map(read).buffer_unordered(LOOKS).filter_map(std::future::ready).collect().await)
+        let reads = stream::iter(ids).map(read).buffer_unordered(LOOKS);
+        reads.try_filter_map(|found| std::future::ready(Ok(found))).try_collect().await
     }
 
     /// Bytes of a blob that the store has; `None` if it hasn't.
@@ -222,8 +230,9 @@ pub(super) struct Missing {
     pub(super) offset: u64,
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, StorageError> {
-    serde_json::from_slice(bytes).map_err(|error| StorageError::from_io(key.as_str(), error.into()))
+fn parsed<T: serde::de::DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, UploadError> {
+    let read = serde_json::from_slice(bytes);
+    read.map_err(|error| error::DamagedSnafu { key: key.to_string(), message: error.to_string() }.build())
 }
 
 fn document(key: &Key, value: &impl serde::Serialize) -> Result<Bytes, StorageError> {

@@ -10,13 +10,13 @@ use http::StatusCode;
 use server::audit::Audit;
 use server::catalogue::Catalogue;
 use server::metrics::Metrics;
-use server::storage::Storage;
 use server::storage::memory::MemoryStorage;
-use server::uploads::{Pace, Uploads};
+use server::storage::{Condition, Storage};
+use server::uploads::{Pace, UploadId, Uploads};
 use tokio::sync::Semaphore;
 
 use crate::common::bundles::{Package, package};
-use crate::common::faulty::Faulty;
+use crate::common::faulty::{Faulty, When};
 use crate::common::{Client, Setup};
 use crate::sender::{announced, complete, patch, settled, view};
 
@@ -145,4 +145,43 @@ async fn an_instance_holds_blobs_no_longer_than_the_upload_that_another_one_ends
     other.uploads.abandon(&id.parse().unwrap()).await.unwrap();
     uploads.scan().await.unwrap();
     assert_eq!(held(), BTreeSet::new(), "nobody brings them");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_never_looks_like_one_whose_uploads_need_nothing() {
+    let storage = MemoryStorage::new();
+    let client = instance(&storage, None).await;
+    announced(&client, &package("redis", "1", "redis:5").content()).await;
+    let faulty = |when| Arc::new(Faulty::new(Arc::new(storage.clone()), when));
+    let sound = faulty(When::From(usize::MAX));
+    let roots = uploads(Arc::clone(&sound) as Arc<_>).0.roots().await.unwrap();
+    assert!(!roots.is_empty() && sound.calls() >= 3, "a listing, a status, a content");
+    for call in 1..=sound.calls() {
+        let (uploads, _) = uploads(faulty(When::Only(call)));
+        assert!(uploads.roots().await.is_err(), "call {call}");
+        assert_eq!(uploads.roots().await.unwrap(), roots);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_status_is_no_reason_to_know_nothing_of_the_others_and_expires() {
+    let storage = MemoryStorage::new();
+    let (redis, other) = (package("redis", "1", "redis:5"), package("other", "1", "other:1"));
+    let (first, catalogue) = uploads(Arc::new(storage.clone()));
+    first.announce(redis.content()).await.unwrap();
+    let id: UploadId = first.announce(other.content()).await.unwrap().upload.id.parse().unwrap();
+    let key = server::storage::keys::upload_status(&id);
+    storage.delete(&key).await.unwrap();
+    storage.put(&key, "{".into(), Condition::Absent).await.unwrap();
+    let roots: BTreeSet<_> = first.roots().await.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(roots, redis.parts().into_keys().collect());
+    let error = first.view(&id).await.unwrap_err().to_string();
+    assert!(error.contains(key.as_str()) && error.contains("damaged"), "{error}");
+    let pace = Pace { expiry: Duration::ZERO, ..QUICK };
+    let later = Uploads::new(catalogue, Limits::default(), pace, Audit::keeping(), Metrics::default());
+    // What is found without a status goes with the second look.
+    later.scan().await.unwrap();
+    later.scan().await.unwrap();
+    let left = crate::common::keys(&storage).await;
+    assert!(left.iter().all(|key| !key.starts_with("package-uploads/")), "{left:?}");
 }
