@@ -4,6 +4,7 @@
 //! signs of life; when they stop, another instance begins again from the start. Publishing is the last write, and the same
 //! publication twice is one, so that an upload is in the catalogue whole or not at all, wherever a process ends.
 
+mod alive;
 mod error;
 pub mod export;
 mod id;
@@ -32,6 +33,7 @@ use crate::catalogue::Catalogue;
 use crate::catalogue::pins::PinSet;
 use crate::metrics::Metrics;
 use crate::storage::{Condition, StorageError, Version};
+use alive::Writes;
 pub use error::UploadError;
 use error::{InWorkSnafu, IncompleteSnafu, NoSuchUploadSnafu};
 pub use id::{InvalidUploadId, UploadId};
@@ -64,6 +66,8 @@ struct Inner {
     /// What this process works on.
     running: Running,
     observed: Mutex<Observed>,
+    /// When a status was written so that an upload stays.
+    writes: Mutex<Writes>,
     /// Blobs of uploads that no package names yet: a sweep that runs already doesn't know of a new upload.
     held: tokio::sync::Mutex<HashMap<UploadId, PinSet>>,
     permits: Semaphore,
@@ -91,6 +95,7 @@ impl Uploads {
             me: uuid::Uuid::new_v4().to_string(),
             running: Running::default(),
             observed: Mutex::default(),
+            writes: Mutex::default(),
             held: tokio::sync::Mutex::default(),
             permits: Semaphore::new(AT_ONCE),
             audit,
@@ -110,7 +115,7 @@ impl Uploads {
     }
 
     /// Announces a package: says what the registry lacks of it, or that it is there already. What the registry has of it
-    /// stays there while the upload does. The same announcement again goes on with the same upload.
+    /// stays there while the upload does. The same announcement again goes on with the same upload, which expires later then.
     ///
     /// # Errors
     /// A content that can't be published, other content under the same name and version, a store that fails.
@@ -126,6 +131,7 @@ impl Uploads {
         let (status, is_new) = self.open(&record, &hex).await?;
         let upload = if status.state == State::Pending {
             self.hold_all(&record).await;
+            self.keep_alive(&record.id).await?;
             let missing = self.store().missing(&record, true).await?;
             described(&record.id, &status, Some(&missing))
         } else {
@@ -145,7 +151,10 @@ impl Uploads {
                 Some((_, version)) => (Condition::Unchanged(version), false),
             };
             match self.store().put_status(&record.id, &wanted, condition).await {
-                Ok(_) => return Ok((wanted, is_new)),
+                Ok(_) => {
+                    self.writes().note(&record.id, Instant::now());
+                    return Ok((wanted, is_new));
+                }
                 Err(StorageError::ConditionFailed { .. }) => {}
                 Err(error) => return Err(error.into()),
             }

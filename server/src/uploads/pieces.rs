@@ -50,15 +50,28 @@ impl Uploads {
         id: &UploadId,
         digest: &str,
         offset: u64,
-        mut body: impl Stream<Item = Result<Bytes, E>> + Send + Unpin,
+        body: impl Stream<Item = Result<Bytes, E>> + Send + Unpin,
     ) -> Result<u64, UploadError> {
         let wanted = self.wanted(id, digest).await?;
         self.hold(&wanted.record).await;
+        self.keep_alive(id).await?;
         if self.store().size(&wanted.digest).await?.is_some() {
             ensure!(offset == wanted.size, WrongOffsetSnafu { offset: wanted.size });
             return Ok(wanted.size);
         }
-        let mut session = self.session(&wanted).await?;
+        tokio::select! {
+            sent = self.pour(&wanted, offset, body) => sent,
+            never = self.stay_alive(id) => match never {},
+        }
+    }
+
+    async fn pour<E: std::fmt::Display>(
+        &self,
+        wanted: &Wanted,
+        offset: u64,
+        mut body: impl Stream<Item = Result<Bytes, E>> + Send + Unpin,
+    ) -> Result<u64, UploadError> {
+        let mut session = self.session(wanted).await?;
         ensure!(session.size() == offset, WrongOffsetSnafu { offset: session.size() });
         let mut unsaved = 0;
         loop {
@@ -73,7 +86,7 @@ impl Uploads {
                     if unsaved >= SAVE {
                         unsaved = 0;
                         let saved = session.save().await.map_err(overtaken)?;
-                        session = self.session(&wanted).await?;
+                        session = self.session(wanted).await?;
                         ensure!(session.size() == saved, WrongOffsetSnafu { offset: session.size() });
                     }
                     continue;
@@ -87,7 +100,7 @@ impl Uploads {
         if session.size() < wanted.size {
             return session.save().await.map_err(overtaken);
         }
-        self.finish(session, &wanted).await
+        self.finish(session, wanted).await
     }
 
     async fn finish(&self, session: Box<dyn Session>, wanted: &Wanted) -> Result<u64, UploadError> {

@@ -45,6 +45,7 @@ impl Uploads {
             }
         }
         self.inner.observed.lock().unwrap_or_else(PoisonError::into_inner).keep(&there);
+        self.writes().keep(&there);
         for id in held.iter().filter(|id| !there.contains(id)) {
             self.release(id).await;
         }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::State;
+use axum::body::Body;
 use bundle::stream::Limits;
+use futures::StreamExt;
 use http::StatusCode;
 use server::audit::Audit;
 use server::catalogue::Catalogue;
+use server::digest::Digest;
 use server::metrics::Metrics;
 use server::storage::memory::MemoryStorage;
 use server::storage::{Condition, Storage};
@@ -106,6 +109,37 @@ async fn an_upload_that_nobody_touches_expires_with_all_that_came_of_it() {
     client.uploads.scan().await.unwrap();
     assert!(client.keys().await.is_empty(), "{:?}", client.keys().await);
     assert!(client.uploads.roots().await.unwrap().is_empty());
+}
+
+/// A package with one file of 20 bytes.
+fn tiny(name: &str) -> (Package, String) {
+    (Package::new(name, "1").file("a", "a.txt", &[7; 20]), Digest::sha256(&[7; 20]).to_string())
+}
+
+#[tokio::test]
+async fn an_upload_that_is_announced_again_or_still_sent_to_does_not_expire() {
+    const STEP: Duration = Duration::from_millis(150);
+    let mut setup = Setup::on(Arc::new(MemoryStorage::new()));
+    setup.pace = Pace { expiry: STEP * 12, ..QUICK };
+    let client = setup.start().await.unwrap();
+    let ((sent, digest), (again, _), (slow, _)) = (tiny("sent"), tiny("again"), tiny("slow"));
+    let id = announced(&client, &sent.content()).await.id;
+    let slow = announced(&client, &slow.content()).await.id;
+    // One request that takes longer than an upload lives. Its bytes are those of the others: a session of its own.
+    let bytes = futures::stream::iter(0..20).then(|_| async {
+        tokio::time::sleep(STEP).await;
+        Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[7]))
+    });
+    let (other, path) = (client.clone(), digest.clone());
+    let dripping = tokio::spawn(async move { patch(&other, &slow, &path, 0, Body::from_stream(bytes)).await.status });
+    for offset in 0..18 {
+        assert!(announced(&client, &again.content()).await.missing.len() == 1);
+        assert_eq!(patch(&client, &id, &digest, offset, vec![7]).await.status, StatusCode::NO_CONTENT);
+        tokio::time::sleep(STEP).await;
+        client.uploads.scan().await.unwrap();
+    }
+    assert_eq!(client.uploads.statuses().await.unwrap().len(), 3, "all are still on their way");
+    assert_eq!(dripping.await.unwrap(), StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
