@@ -59,6 +59,9 @@ impl Uploads {
             ensure!(offset == wanted.size, WrongOffsetSnafu { offset: wanted.size });
             return Ok(wanted.size);
         }
+        // Looked at before the session is taken over, so that a request out of order doesn't end one that goes well.
+        let arrived = self.store().arrived(id, &wanted.digest).await?;
+        ensure!(offset == arrived, WrongOffsetSnafu { offset: arrived });
         tokio::select! {
             sent = self.pour(&wanted, offset, body) => sent,
             never = self.stay_alive(id) => match never {},
