@@ -19,8 +19,8 @@ mod scan;
 mod status;
 mod store;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use api::{MissingBlob, PackageContent, Progress, State, Upload};
@@ -69,10 +69,16 @@ struct Inner {
     /// When a status was written so that an upload stays.
     writes: Mutex<Writes>,
     /// Blobs of uploads that no package names yet: a sweep that runs already doesn't know of a new upload.
-    held: tokio::sync::Mutex<HashMap<UploadId, PinSet>>,
+    held: tokio::sync::Mutex<HashMap<UploadId, Held>>,
     permits: Semaphore,
     audit: Audit,
     metrics: Metrics,
+}
+
+/// Blobs of an upload that this process keeps.
+struct Held {
+    _pins: PinSet,
+    since: Instant,
 }
 
 /// A call that made an upload, or found it.
@@ -237,6 +243,10 @@ impl Uploads {
         Ok(self.store().statuses().await?.into_iter().map(|(_, status)| status).collect())
     }
 
+    fn observed(&self) -> MutexGuard<'_, Observed> {
+        self.inner.observed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_abandoned(&self, id: &UploadId, status: &Status, version: &Version) -> bool {
         let silent = self.is_silent(id, version);
         let running = self.inner.running.has(id);
@@ -245,8 +255,7 @@ impl Uploads {
 
     /// Whether whoever wrote this status gave no sign of life since for too long, or can't be there any more.
     fn is_silent(&self, id: &UploadId, version: &Version) -> bool {
-        let mut observed = self.inner.observed.lock().unwrap_or_else(PoisonError::into_inner);
-        let unchanged = observed.note(id, version, Instant::now());
+        let unchanged = self.observed().note(id, version, Instant::now());
         !self.store().storage.is_shared() || unchanged >= self.inner.pace.stopped
     }
 
@@ -256,7 +265,7 @@ impl Uploads {
         for digest in record.blobs.keys() {
             pins.pin(digest.clone()).await;
         }
-        self.inner.held.lock().await.insert(record.id.clone(), pins);
+        self.inner.held.lock().await.insert(record.id.clone(), Held { _pins: pins, since: Instant::now() });
     }
 
     /// As [`Self::hold_all`], where it wasn't done before.
@@ -268,6 +277,19 @@ impl Uploads {
 
     async fn release(&self, id: &UploadId) {
         self.inner.held.lock().await.remove(id);
+    }
+
+    /// As [`Self::release`], unless it was held since: then it is wanted again.
+    async fn release_before(&self, id: &UploadId, began: Instant) {
+        let mut held = self.inner.held.lock().await;
+        if held.get(id).is_some_and(|held| held.since < began) {
+            held.remove(id);
+        }
+    }
+
+    /// Releases what was held before a listing began that found only these.
+    async fn release_others(&self, there: &HashSet<UploadId>, began: Instant) {
+        self.inner.held.lock().await.retain(|id, held| there.contains(id) || held.since >= began);
     }
 }
 

@@ -1,11 +1,13 @@
 //! Now and then: going on with what another process left, and forgetting what is old.
 
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use futures::future::{BoxFuture, FutureExt};
 
 use super::error::UploadError;
+use super::observe::Rest;
 use super::status::Status;
 use super::{Inner, UploadId, Uploads};
 use crate::catalogue::InFlight;
@@ -24,14 +26,14 @@ impl Uploads {
         }
     }
 
-    /// Looks at all uploads once. Only those whose status stays the same are read.
+    /// Looks at all uploads once. A status is read when it is new, or has been the same for so long that whoever should work
+    /// on the upload may have stopped.
     ///
     /// # Errors
     /// A listing that fails.
     pub async fn scan(&self) -> Result<(), StorageError> {
+        let began = Instant::now();
         let (mut there, mut old) = (HashSet::new(), Vec::new());
-        // What is held has a status: before the listing, so that one that isn't listed has gone.
-        let held: Vec<_> = self.inner.held.lock().await.keys().cloned().collect();
         let parts = self.store().parts().await?;
         for (part, item) in &parts {
             let (UploadPart::Status(id), Item::Object { version, age, .. }) = (part, item) else { continue };
@@ -39,16 +41,14 @@ impl Uploads {
             if age.is_some_and(|age| age >= self.inner.pace.expiry) {
                 old.push((id.clone(), version.clone()));
             } else if self.is_quiet(id, version)
-                && let Err(error) = self.look(id).await
+                && let Err(error) = self.look(id, version, began).await
             {
                 tracing::warn!(upload.id = %id, %error, "an upload can't be looked at");
             }
         }
-        self.inner.observed.lock().unwrap_or_else(PoisonError::into_inner).keep(&there);
+        self.observed().keep(&there);
         self.writes().keep(&there);
-        for id in held.iter().filter(|id| !there.contains(id)) {
-            self.release(id).await;
-        }
+        self.release_others(&there, began).await;
         for (id, version) in old {
             if let Err(error) = self.forget(&id, &version).await {
                 tracing::warn!(upload.id = %id, %error, "an old upload can't be removed");
@@ -71,16 +71,38 @@ impl Uploads {
         !self.inner.running.has(id) && self.is_silent(id, version)
     }
 
-    async fn look(&self, id: &UploadId) -> Result<(), UploadError> {
-        let Some((status, version)) = self.store().status(id).await? else { return Ok(()) };
-        if !status.holds_blobs() {
+    /// Looks at an upload whose status was listed after `began`.
+    async fn look(&self, id: &UploadId, listed: &Version, began: Instant) -> Result<(), UploadError> {
+        let known = self.observed().rest(id, listed);
+        let rest = match known {
+            Some(rest) => Some(rest),
+            None => self.read_rest(id, listed).await?,
+        };
+        if rest == Some(Rest::Over) {
             // Held since it was announced or sent here, although another process worked on it.
-            self.release(id).await;
+            self.release_before(id, began).await;
         }
+        Ok(())
+    }
+
+    /// Reads a status, and goes on with the upload if nobody does.
+    async fn read_rest(&self, id: &UploadId, listed: &Version) -> Result<Option<Rest>, UploadError> {
+        let (status, version) = match self.store().status(id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                if matches!(error, UploadError::Damaged { .. }) {
+                    self.observed().note_rest(id, listed, Some(Rest::Over), Instant::now());
+                }
+                return Err(error);
+            }
+        };
+        let rest = Rest::of(&status);
+        self.observed().note_rest(id, &version, rest, Instant::now());
         if self.is_abandoned(id, &status, &version) {
             self.resume(id, status, version).await?;
         }
-        Ok(())
+        Ok(rest)
     }
 
     /// Begins again with what another process left.

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::common::bundles::{Package, package};
 use crate::common::faulty::{Faulty, When};
+use crate::common::shared::Shared;
 use crate::common::{Client, Setup};
 use crate::sender::{announced, complete, patch, settled, view};
 
@@ -218,4 +219,24 @@ async fn a_damaged_status_is_no_reason_to_know_nothing_of_the_others_and_expires
     later.scan().await.unwrap();
     let left = crate::common::keys(&storage).await;
     assert!(left.iter().all(|key| !key.starts_with("package-uploads/")), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_status_on_which_nobody_works_is_read_once() {
+    let storage = MemoryStorage::new();
+    let client = instance(&storage, None).await;
+    crate::sender::bring(&client, &package("redis", "1", "redis:5")).await;
+    let waiting = announced(&client, &package("other", "1", "other:1").content()).await;
+    let counting = Arc::new(Shared::new(Arc::new(storage.clone())));
+    let pace = Pace { stopped: Duration::ZERO, ..QUICK };
+    let catalogue = Catalogue::new(Arc::clone(&counting) as Arc<_>);
+    let uploads = Uploads::new(catalogue, Limits::default(), pace, Audit::keeping(), Metrics::default());
+    uploads.scan().await.unwrap();
+    assert_eq!(counting.calls().1, 2, "both");
+    uploads.scan().await.unwrap();
+    assert_eq!(counting.calls().1, 2, "neither again");
+    client.uploads.abandon(&waiting.id.parse().unwrap()).await.unwrap();
+    announced(&client, &package("other", "1", "other:1").content()).await;
+    uploads.scan().await.unwrap();
+    assert_eq!(counting.calls().1, 3, "the one that was written again");
 }
