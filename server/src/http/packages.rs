@@ -32,8 +32,9 @@ pub async fn list(State(server): State<Server>) -> Response {
 
 async fn listed(server: &Server) -> Result<Vec<PackageInfo>, StorageError> {
     let removals = Removals::read(&server.catalogue).await?;
-    let entries = server.catalogue.packages().await?;
-    let there: HashSet<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.version.as_str())).collect();
+    let marked = |entry: &Entry| PackageInfo { removal_requested: removals.has(entry), ..describe::info(entry) };
+    let mut packages = server.catalogue.packages(marked).await?;
+    let there: HashSet<_> = packages.iter().map(|info| (info.name.as_str(), info.version.as_str())).collect();
     let mut on_the_way: HashMap<(String, String), Status> = HashMap::new();
     for status in server.uploads.statuses().await? {
         let coordinate = (status.name.clone(), status.version.clone());
@@ -43,8 +44,7 @@ async fn listed(server: &Server) -> Result<Vec<PackageInfo>, StorageError> {
             on_the_way.insert(coordinate, status);
         }
     }
-    let marked = |entry| PackageInfo { removal_requested: removals.has(entry), ..describe::info(entry) };
-    let mut packages: Vec<_> = entries.iter().map(marked).chain(on_the_way.values().map(upload_info)).collect();
+    packages.extend(on_the_way.values().map(upload_info));
     packages.sort_by(|a, b| {
         let newest_first = b.release_version.cmp(&a.release_version);
         a.name.cmp(&b.name).then(newest_first).then_with(|| a.version.cmp(&b.version))
