@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::stream;
@@ -12,7 +12,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CO
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::accept::{dcos_version, media_type, takes_gzip, version};
-use super::answer::{Label, api_error, insert, store_failed};
+use super::answer::{Label, Segments, api_error, insert, store_failed};
 use super::repository_stock::{Documents, Wanted};
 use super::{Server, Settings};
 use crate::auth::asked_authority;
@@ -43,7 +43,7 @@ async fn repo(State(repository): State<Repository>, method: Method, uri: Uri, he
 /// `GET /package/<name>`.
 async fn package(
     State(repository): State<Repository>,
-    Path(name): Path<String>,
+    Segments(name): Segments<String>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,

@@ -1,14 +1,14 @@
 //! `/resource/<coordinate code>/sha256:<hex>/<file>`: files of packages.
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::Server;
-use super::answer::{Label, api_error, head, object, outside, store_failed, wanted};
+use super::answer::{Label, Segments, api_error, head, object, outside, store_failed, wanted};
 use super::resource_files::Files;
 use crate::catalogue::Catalogue;
 use crate::digest::Digest;
@@ -33,7 +33,7 @@ pub(super) fn routes(server: &Server) -> Router<Server> {
 async fn resource(
     State(Resources { catalogue, files }): State<Resources>,
     method: Method,
-    Path((code, digest, file)): Path<(String, String, String)>,
+    Segments((code, digest, file)): Segments<(String, String, String)>,
     headers: HeaderMap,
 ) -> Response {
     let (Ok(code), Ok(digest)) = (code.parse(), digest.parse::<Digest>()) else { return not_found() };

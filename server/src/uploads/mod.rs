@@ -130,7 +130,9 @@ impl Uploads {
         let checked = tokio::task::spawn_blocking(move || Record::check(content, &limits)).await;
         let record = checked.map_err(|error| StorageError::from_io("upload", std::io::Error::other(error)))??;
         if let Some(placed) = publication::judge(&self.inner.catalogue, &record).await? {
-            return Ok(Announced { upload: already(&record, placed), is_new: false });
+            // It may be there without an upload.
+            let added = Status::pending(&record, String::new()).added(placed);
+            return Ok(Announced { upload: described(&record.id, &added, None), is_new: false });
         }
         let hex = self.store().put_content(&record.id, &kept).await?;
         drop(kept);
@@ -290,21 +292,6 @@ impl Uploads {
     /// Releases what was held before a listing began that found only these.
     async fn release_others(&self, there: &HashSet<UploadId>, began: Instant) {
         self.inner.held.lock().await.retain(|id, held| there.contains(id) || held.since >= began);
-    }
-}
-
-fn already(record: &Record, placed: u64) -> Upload {
-    Upload {
-        id: record.id.to_string(),
-        name: record.coordinate.name.clone(),
-        version: record.coordinate.version.clone(),
-        digest: record.digest.clone(),
-        state: State::Added,
-        reason: None,
-        message: None,
-        progress: Progress { bytes_done: record.size(), bytes_total: Some(record.size()) },
-        missing: Vec::new(),
-        release_version: Some(placed),
     }
 }
 
