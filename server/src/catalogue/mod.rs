@@ -34,7 +34,7 @@ use crate::digest::Digest;
 use crate::names::CoordinateCode;
 use crate::storage::keys::{self, Key, Place};
 use crate::storage::{self, Storage, StorageError, Version};
-use entry::{Entry, EntryError, Roots};
+use entry::{Entry, EntryError, Roots, code_of};
 pub use numbers::Number;
 pub use options::{OnConflict, Options};
 use pins::Pins;
@@ -229,6 +229,17 @@ impl Catalogue {
         let read = async |key: Key| Ok(self.readable(&key).await?.as_ref().map(&of));
         let reads = stream::iter(self.keys().await?).map(read).buffer_unordered(READS);
         reads.try_filter_map(|made| ready(Ok(made))).try_collect().await
+    }
+
+    /// As [`Self::of_coordinate`]; `None` also for a name and version that no package can have.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn package(&self, name: &str, version: &str) -> Result<Option<Entry>, StorageError> {
+        match code_of(name, version) {
+            Ok(code) => self.of_coordinate(&code).await,
+            Err(_) => Ok(None),
+        }
     }
 
     /// The package of a coordinate; `None` where there is none, or none that can be read.

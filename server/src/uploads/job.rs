@@ -155,7 +155,7 @@ impl Job {
     async fn publish(&self) -> Result<Entry, JobError> {
         let (catalogue, coordinate) = (&self.uploads.inner.catalogue, &self.record.coordinate);
         // Published before a crash, or by somebody else with the same content.
-        let there = publication::standing(catalogue, &coordinate.name, &coordinate.version).await?;
+        let there = catalogue.package(&coordinate.name, &coordinate.version).await?;
         if let Some(there) = there.filter(|there| there.digest == self.record.digest) {
             return Ok(there);
         }

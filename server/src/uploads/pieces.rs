@@ -11,6 +11,7 @@ use super::error::{BrokenSnafu, NoSuchBlobSnafu, TooLongSnafu, UploadError, Wron
 use super::record::Record;
 use super::{UploadId, Uploads};
 use crate::digest::{Algorithm, Digest};
+use crate::names::shorten;
 use crate::storage::{Session, SessionId, StorageError};
 
 /// After so many bytes what arrived is made durable, so that a crash costs no more than that.
@@ -138,9 +139,9 @@ impl Uploads {
     async fn wanted(&self, id: &UploadId, digest: &str) -> Result<Wanted, UploadError> {
         let (status, _) = self.status_of(id).await?;
         let record = self.store().record(id, &status.content).await?;
-        let shown = || digest.chars().take(140).collect::<String>();
-        let digest: Digest = digest.parse().ok().context(NoSuchBlobSnafu { digest: shown() })?;
-        let size = *record.blobs.get(&digest).with_context(|| NoSuchBlobSnafu { digest: shown() })?;
+        let unknown = || NoSuchBlobSnafu { digest: shorten(digest) };
+        let digest: Digest = digest.parse().ok().with_context(unknown)?;
+        let size = *record.blobs.get(&digest).with_context(unknown)?;
         Ok(Wanted { record, session: id.session(&digest), digest, size })
     }
 }
