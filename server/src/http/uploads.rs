@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::upload::UPLOAD_OFFSET;
 use api::{ApiError, PackageContent, Upload};
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -16,13 +16,14 @@ use tokio::sync::Semaphore;
 
 use super::Server;
 use super::answer::{Segments, api_error, error_with, insert, store_failed};
+use super::document::{self, Terms};
 use crate::auth::Identity;
 use crate::storage::StorageError;
 use crate::uploads::{Announced, CONTENT_LIMIT, UploadError, UploadId};
 
 const OFFSET: HeaderName = HeaderName::from_static(UPLOAD_OFFSET);
-/// How long a content may take to arrive.
-const BODY_TIME: Duration = Duration::from_mins(5);
+/// What is taken of a content.
+const TERMS: Terms = Terms { what: "content", limit: CONTENT_LIMIT, time: Duration::from_mins(5) };
 /// Contents that are read at the same time: each takes some multiple of its size in memory.
 const READERS: usize = 4;
 
@@ -51,22 +52,10 @@ pub async fn announce(State(server): State<Server>, body: Body) -> Response {
     let Ok(_turn) = server.readers.0.acquire().await else {
         return api_error(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", "the server is stopping");
     };
-    let limit = usize::try_from(CONTENT_LIMIT).unwrap_or(usize::MAX);
-    let body = match tokio::time::timeout(BODY_TIME, to_bytes(body, limit)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) => {
-            let message = format!("the content did not arrive whole, or has more than {limit} bytes: {error}");
-            return api_error(StatusCode::BAD_REQUEST, "Invalid", &message);
-        }
-        Err(_) => return api_error(StatusCode::REQUEST_TIMEOUT, "Invalid", "the content did not arrive in time"),
-    };
-    let content: PackageContent = match serde_json::from_slice(&body) {
+    let content: PackageContent = match document::read(body, TERMS).await {
         Ok(content) => content,
-        Err(error) => {
-            return api_error(StatusCode::BAD_REQUEST, "Invalid", &format!("the content can't be read: {error}"));
-        }
+        Err(unread) => return unread.into_response(),
     };
-    drop(body);
     match server.uploads.announce(content).await {
         Ok(Announced { upload, is_new }) => {
             let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };

@@ -126,16 +126,13 @@ impl Uploads {
     /// # Errors
     /// A content that can't be published, other content under the same name and version, a store that fails.
     pub async fn announce(&self, content: PackageContent) -> Result<Announced, UploadError> {
-        let (limits, kept) = (self.store().limits, content.clone());
-        let checked = tokio::task::spawn_blocking(move || Record::check(content, &limits)).await;
-        let record = checked.map_err(|error| StorageError::from_io("upload", std::io::Error::other(error)))??;
-        if let Some(placed) = publication::judge(&self.inner.catalogue, &record).await? {
+        let prepared = self.store().prepare(content).await?;
+        if let Some(placed) = publication::judge(&self.inner.catalogue, &prepared.record).await? {
             // It may be there without an upload.
-            let added = Status::pending(&record, String::new()).added(placed);
-            return Ok(Announced { upload: described(&record.id, &added, None), is_new: false });
+            let added = Status::pending(&prepared.record, String::new()).added(placed);
+            return Ok(Announced { upload: described(&prepared.record.id, &added, None), is_new: false });
         }
-        let hex = self.store().put_content(&record.id, &kept).await?;
-        drop(kept);
+        let (record, hex) = self.store().put_content(prepared).await?;
         let (status, is_new) = self.open(&record, &hex).await?;
         let upload = if status.state == State::Pending {
             self.hold_all(&record).await;
