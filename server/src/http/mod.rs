@@ -3,6 +3,7 @@
 mod accept;
 mod answer;
 mod api_v1;
+mod arriving;
 mod document;
 mod health;
 pub mod openapi;

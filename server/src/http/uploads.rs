@@ -9,13 +9,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::header::LOCATION;
+use http::header::{CONNECTION, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::Server;
 use super::answer::{Segments, api_error, error_with, insert, store_failed};
+use super::arriving::arriving;
 use super::document::{self, Terms};
 use crate::auth::Identity;
 use crate::storage::StorageError;
@@ -176,7 +177,7 @@ pub async fn append(
         let message = format!("the header {UPLOAD_OFFSET} must say at which byte the body begins");
         return api_error(StatusCode::BAD_REQUEST, "Invalid", &message);
     };
-    match server.uploads.append(&id, &digest, offset, body.into_data_stream()).await {
+    match server.uploads.append(&id, &digest, offset, arriving(body)).await {
         Ok(offset) => at(StatusCode::NO_CONTENT.into_response(), offset),
         Err(error) => refused(&error),
     }
@@ -202,7 +203,12 @@ pub(super) fn refused(error: &UploadError) -> Response {
             let data = json!({"expected": expected.to_string(), "found": found.to_string()});
             error_with(StatusCode::BAD_REQUEST, "DigestMismatch", &message, data)
         }
-        UploadError::Broken { offset, .. } => at(api_error(StatusCode::REQUEST_TIMEOUT, "Broken", &message), *offset),
+        UploadError::Broken { offset, .. } => {
+            let mut response = at(api_error(StatusCode::REQUEST_TIMEOUT, "Broken", &message), *offset);
+            // What may still come of the body belongs to no request.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
         UploadError::Incomplete { upload } => error_with(StatusCode::CONFLICT, "Incomplete", &message, json!(upload)),
         UploadError::InWork | UploadError::Conflict { .. } => api_error(StatusCode::CONFLICT, "Conflict", &message),
         UploadError::Store { source: StorageError::StorageFull { .. } } => {

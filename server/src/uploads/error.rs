@@ -5,6 +5,7 @@ use snafu::Snafu;
 
 use super::record::InvalidContent;
 use crate::digest::Digest;
+use crate::incoming::Interruption;
 use crate::storage::StorageError;
 
 /// Why a call on an upload was not done.
@@ -59,12 +60,12 @@ pub enum UploadError {
         found: Digest,
     },
     /// The transfer broke; what arrived before is kept.
-    #[snafu(display("the transfer broke off after {offset} bytes, which are kept: go on from there ({message})"))]
+    #[snafu(display("the transfer broke off after {offset} bytes, which are kept: go on from there ({why})"))]
     Broken {
         /// Bytes that the registry has.
         offset: u64,
-        /// What happened.
-        message: String,
+        /// Why.
+        why: Interruption,
     },
     /// Blobs are missing.
     #[snafu(display("{} of the package's files and blobs are missing; send them first", upload.missing.len()))]

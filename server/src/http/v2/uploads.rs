@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use url::form_urlencoded;
 
 use super::super::answer::insert;
-use super::arriving::arriving;
+use super::super::arriving::arriving;
 use super::error::V2Error;
 use super::{CONTENT_DIGEST, Call, content_range, path};
 use crate::auth::table::Verb;
