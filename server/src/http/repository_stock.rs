@@ -144,6 +144,12 @@ impl Documents {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing was made yet.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept().stocks.is_empty()
+    }
+
     /// A document of the catalogue as it is now; `None` where there is no package of the name.
     ///
     /// # Errors
