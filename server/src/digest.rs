@@ -8,6 +8,8 @@ use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256, Sha512};
 use snafu::{Snafu, ensure};
 
+use crate::names::shorten;
+
 /// A registered hash algorithm of the OCI image specification.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Algorithm {
@@ -105,10 +107,6 @@ pub fn check_sha256_hex(hex: &str) -> Result<(), InvalidDigest> {
 
 fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(140).collect()
 }
 
 /// A hash being computed.

@@ -11,6 +11,7 @@ pub mod declarations;
 pub mod digest;
 pub mod http;
 pub mod images;
+pub mod incoming;
 pub mod ingest;
 pub mod metrics;
 pub mod names;

@@ -145,8 +145,10 @@ impl FromStr for DeclarationId {
     }
 }
 
-fn shorten(text: &str) -> String {
-    text.chars().take(80).collect()
+/// As much of a text from outside as a message shows.
+#[must_use]
+pub fn shorten(text: &str) -> String {
+    text.chars().take(140).collect()
 }
 
 #[cfg(test)]

@@ -228,7 +228,7 @@ async fn what_could_not_be_read_again_is_not_published() {
     assert_eq!(IngestError::from(refused).reason(), FailureReason::InvalidBundle);
     assert!(keys(catalogue.storage().as_ref()).await.is_empty());
     catalogue.publish(bundle(7), intent(), &token).await.unwrap();
-    assert_eq!(catalogue.packages().await.unwrap().len(), 1);
+    assert_eq!(catalogue.packages(|_| ()).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

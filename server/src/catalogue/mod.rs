@@ -21,9 +21,11 @@ mod walk;
 mod withdraw;
 
 use std::collections::HashSet;
+use std::future::ready;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt, stream};
 
 use snafu::Snafu;
 use tokio::sync::Mutex;
@@ -32,13 +34,13 @@ use crate::digest::Digest;
 use crate::names::CoordinateCode;
 use crate::storage::keys::{self, Key, Place};
 use crate::storage::{self, Storage, StorageError, Version};
-use entry::{Entry, EntryError, Roots};
+use entry::{Entry, EntryError, Roots, code_of};
 pub use numbers::Number;
 pub use options::{OnConflict, Options};
 use pins::Pins;
 pub use publish::{Intent, PublishError};
-use snapshot::View;
 pub use snapshot::{Listed, Snapshot};
+use snapshot::{READS, View};
 pub use sweep::{Restored, SweepError};
 pub use walk::Removed;
 
@@ -218,16 +220,26 @@ impl Catalogue {
         Ok(keys)
     }
 
-    /// Every package that can be read, sorted by name, then release version, newest first. Others are named in the log and
-    /// left out, so that one of them doesn't take the whole catalogue down.
+    /// What `of` makes of every package, in no order. Entries are read some at a time and not kept. One that is damaged is named
+    /// in the log and left out, so that it doesn't take the whole catalogue down.
     ///
     /// # Errors
-    /// A listing that fails.
-    pub async fn packages(&self) -> Result<Vec<Entry>, StorageError> {
-        let keys = self.keys().await?;
-        let mut entries = self.readable(keys).await;
-        entries.sort_by(|a, b| a.name.cmp(&b.name).then(b.release_version.cmp(&a.release_version)));
-        Ok(entries)
+    /// A store that fails: without what could not be read for now, the answer would be a wrong one.
+    pub async fn packages<T>(&self, of: impl Fn(&Entry) -> T) -> Result<Vec<T>, StorageError> {
+        let read = async |key: Key| Ok(self.readable(&key).await?.as_ref().map(&of));
+        let reads = stream::iter(self.keys().await?).map(read).buffer_unordered(READS);
+        reads.try_filter_map(|made| ready(Ok(made))).try_collect().await
+    }
+
+    /// As [`Self::of_coordinate`]; `None` also for a name and version that no package can have.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn package(&self, name: &str, version: &str) -> Result<Option<Entry>, StorageError> {
+        match code_of(name, version) {
+            Ok(code) => self.of_coordinate(&code).await,
+            Err(_) => Ok(None),
+        }
     }
 
     /// The package of a coordinate; `None` where there is none, or none that can be read.
@@ -235,7 +247,12 @@ impl Catalogue {
     /// # Errors
     /// A store that fails: that is no answer to whether there is one.
     pub async fn of_coordinate(&self, code: &CoordinateCode) -> Result<Option<Entry>, StorageError> {
-        match self.read(&keys::entry(code)).await {
+        self.readable(&keys::entry(code)).await
+    }
+
+    /// An entry; `None` where it is gone or damaged.
+    async fn readable(&self, key: &Key) -> Result<Option<Entry>, StorageError> {
+        match self.read(key).await {
             Ok((entry, _)) => Ok(Some(entry)),
             Err(error) if error.is_gone() => Ok(None),
             Err(error) if error.is_damage() => {
@@ -245,20 +262,6 @@ impl Catalogue {
             Err(ReadError::Store { source }) => Err(source),
             Err(_) => Ok(None),
         }
-    }
-
-    /// The entries that can be read.
-    async fn readable(&self, keys: Vec<Key>) -> Vec<Entry> {
-        let mut entries = Vec::with_capacity(keys.len());
-        for key in keys {
-            match self.read(&key).await {
-                Ok((entry, _)) => entries.push(entry),
-                // Withdrawn since it was listed.
-                Err(error) if error.is_gone() => {}
-                Err(error) => tracing::error!(%error, "a package is left out of the catalogue"),
-            }
-        }
-        entries
     }
 
     /// How many packages there are.

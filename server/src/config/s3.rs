@@ -14,7 +14,7 @@ use crate::storage::s3::{CredentialsSource, Encryption, S3Config};
 pub struct S3Arguments {
     /// Where the S3 service is, if it isn't Amazon's: http[s]://HOST[:PORT].
     #[arg(long, env = "PACKAGE_REGISTRY_S3_ENDPOINT", value_name = "URL")]
-    pub s3_endpoint: Option<Url>,
+    pub s3_endpoint: Option<String>,
 
     /// Region that requests are signed for. Default: that of an endpoint s3.REGION.…, else us-east-1.
     #[arg(long, env = "PACKAGE_REGISTRY_S3_REGION", value_name = "REGION")]
@@ -75,14 +75,7 @@ impl S3Arguments {
         let location = url.parse().map_err(|error: crate::storage::s3::InvalidLocation| {
             InvalidFlagSnafu { flag: "--storage", problem: error.to_string() }.build()
         })?;
-        if let Some(endpoint) = &self.s3_endpoint {
-            let plain = matches!(endpoint.scheme(), "http" | "https")
-                && endpoint.path() == "/"
-                && endpoint.query().is_none()
-                && endpoint.username().is_empty();
-            let problem = "http[s]://HOST[:PORT] is needed, without a path or credentials";
-            ensure!(plain, InvalidFlagSnafu { flag: "--s3-endpoint", problem });
-        }
+        let endpoint = self.s3_endpoint.as_deref().map(endpoint).transpose()?;
         if let Some(region) = &self.s3_region {
             let named = !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
             let problem = format!("{region:?} is no region; those are like eu-central-1");
@@ -94,11 +87,11 @@ impl S3Arguments {
             }
             (None, profile) => {
                 let problem = "needs --aws-credentials-file";
-                profile.is_none().then_some(()).context(InvalidFlagSnafu { flag: "--aws-profile", problem })?;
+                ensure!(profile.is_none(), InvalidFlagSnafu { flag: "--aws-profile", problem });
                 None
             }
         };
-        let usual = S3Config::new(location, self.s3_endpoint);
+        let usual = S3Config::new(location, endpoint);
         Ok(S3Config {
             region: self.s3_region,
             force_path_style: self.s3_force_path_style.unwrap_or(usual.force_path_style),
@@ -110,6 +103,22 @@ impl S3Arguments {
             ..usual
         })
     }
+}
+
+/// An endpoint. What is wrong is never shown: it may have a password in it.
+fn endpoint(text: &str) -> Result<Url, InvalidFlag> {
+    let plain = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    };
+    let problem = "http[s]://HOST[:PORT] is needed, without a path or credentials; \
+        credentials come from the environment or --aws-credentials-file";
+    text.parse().ok().filter(plain).context(InvalidFlagSnafu { flag: "--s3-endpoint", problem })
 }
 
 #[cfg(test)]
@@ -166,6 +175,7 @@ mod tests {
             (&["--storage=s3://B"][..], ["--storage", "3 to 63"]),
             (&[bucket, "--s3-endpoint=minio:9000"], ["--s3-endpoint", "http[s]://HOST"]),
             (&[bucket, "--s3-endpoint=http://h/path"], ["--s3-endpoint", "without a path"]),
+            (&[bucket, "--s3-endpoint=http://h:port"], ["--s3-endpoint", "http[s]://HOST"]),
             (&[bucket, "--s3-region=eu central"], ["--s3-region", "eu-central-1"]),
             (&[bucket, "--aws-profile=x"], ["--aws-profile", "--aws-credentials-file"]),
             (&[bucket, "--s3-server-side-encryption=aes"], ["--s3-server-side-encryption", "AES256"]),
@@ -175,6 +185,17 @@ mod tests {
             let error = config(flags).unwrap_err();
             for word in words {
                 assert!(error.contains(word), "{word} in {error}");
+            }
+        }
+    }
+    #[test]
+    fn a_password_in_an_endpoint_is_refused_and_not_shown() {
+        for userinfo in ["user:secret", ":secret", "secret"] {
+            for rest in ["minio:9000", "minio:port", "minio:9000/path#x", ""] {
+                let flag = format!("--s3-endpoint=http://{userinfo}@{rest}");
+                let error = config(&["--storage=s3://bucket", &flag]).unwrap_err();
+                assert!(error.contains("without a path or credentials"), "{flag}: {error}");
+                assert!(!error.contains("secret"), "{flag}: {error}");
             }
         }
     }

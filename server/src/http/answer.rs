@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 
 use super::{range, v2};
 use crate::auth::table::Area;
-use crate::storage::{ByteRange, Reading, StorageError};
+use crate::digest::Digest;
+use crate::storage::{ByteRange, Reading, Storage, StorageError, keys};
 
 /// An error in the form of the area that was asked.
 #[must_use]
@@ -140,14 +141,14 @@ pub(super) fn insert(headers: &mut HeaderMap, name: http::HeaderName, value: &st
 }
 
 /// The part that a GET asks for.
-pub(super) fn wanted(method: &Method, headers: &HeaderMap, label: &Label<'_>) -> ByteRange {
+fn wanted(method: &Method, headers: &HeaderMap, label: &Label<'_>) -> ByteRange {
     let same = headers.get(IF_RANGE).is_none_or(|value| value.as_bytes() == label.quoted().as_bytes());
     let range = headers.get(RANGE).filter(|_| same && *method == Method::GET);
     range.and_then(|value| range::parse(value.to_str().ok()?)).unwrap_or(ByteRange::Whole)
 }
 
 /// 200 with the size alone.
-pub(super) fn head(size: u64, label: &Label<'_>) -> Response {
+fn head(size: u64, label: &Label<'_>) -> Response {
     let mut response = Body::empty().into_response();
     let headers = response.headers_mut();
     label.put(headers);
@@ -157,7 +158,7 @@ pub(super) fn head(size: u64, label: &Label<'_>) -> Response {
 }
 
 /// 200 or 206 with the bytes.
-pub(super) async fn object(mut reading: Reading, label: &Label<'_>) -> Result<Response, StorageError> {
+async fn object(mut reading: Reading, label: &Label<'_>) -> Result<Response, StorageError> {
     let length = reading.range.end - reading.range.start;
     // A body in one piece needs no stream.
     let body = match reading.body.next().await.transpose()? {
@@ -179,6 +180,30 @@ pub(super) async fn object(mut reading: Reading, label: &Label<'_>) -> Result<Re
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     Ok(response)
+}
+
+/// A blob as the answer to a GET or a HEAD: 304 where it is known, else its bytes, a part of them, or their number. `size` is
+/// that of a blob which the caller knows already.
+///
+/// # Errors
+/// A blob that isn't there, a range outside of it, a store that fails.
+pub(super) async fn sent(
+    storage: &dyn Storage,
+    digest: &Digest,
+    method: &Method,
+    headers: &HeaderMap,
+    label: &Label<'_>,
+    size: Option<u64>,
+) -> Result<Response, StorageError> {
+    if let Some(unmodified) = label.unmodified(headers) {
+        return Ok(unmodified);
+    }
+    let key = keys::blob(digest);
+    match (method, size) {
+        (&Method::HEAD, Some(size)) => Ok(head(size, label)),
+        (&Method::HEAD, None) => Ok(head(storage.size(&key).await?, label)),
+        _ => object(storage.read(&key, wanted(method, headers, label)).await?, label).await,
+    }
 }
 
 /// 416 for an object of that size.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use api::{ApiError, Declaration, DeclarationSpec, ServerCondition, ServerStatus};
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 
 use super::Server;
 use super::answer::{Segments, api_error, store_failed};
+use super::document::{self, Terms};
 use crate::catalogue::Catalogue;
 use crate::declarations::PutError;
 use crate::storage::StorageError;
@@ -21,10 +22,8 @@ use crate::storage::health::Trouble;
 /// How long a count of the bytes in use is good for; it walks the whole store.
 const COUNT_AGAIN: Duration = Duration::from_secs(5);
 
-/// Most bytes of a declaration, its certificates included.
-const BODY_LIMIT: usize = 1 << 20;
-/// How long a declaration may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(30);
+/// What is taken of a declaration, its certificates included.
+const TERMS: Terms = Terms { what: "declaration", limit: 1 << 20, time: Duration::from_secs(30) };
 
 /// Packages and bytes in use, as last counted.
 #[derive(Clone, Debug, Default)]
@@ -113,20 +112,9 @@ pub async fn declaration(State(server): State<Server>, Segments(id): Segments<St
     )
 )]
 pub async fn declare(State(server): State<Server>, Segments(id): Segments<String>, body: Body) -> Response {
-    let body = match tokio::time::timeout(BODY_TIME, to_bytes(body, BODY_LIMIT)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) => {
-            let message = format!("the declaration did not arrive whole, or has more than {BODY_LIMIT} bytes: {error}");
-            return api_error(StatusCode::BAD_REQUEST, "Invalid", &message);
-        }
-        Err(_) => return api_error(StatusCode::REQUEST_TIMEOUT, "Invalid", "the declaration did not arrive in time"),
-    };
-    let spec: DeclarationSpec = match serde_json::from_slice(&body) {
+    let spec: DeclarationSpec = match document::read(body, TERMS).await {
         Ok(spec) => spec,
-        Err(error) => {
-            let message = format!("the declaration can't be read: {error}");
-            return api_error(StatusCode::BAD_REQUEST, "Invalid", &message);
-        }
+        Err(unread) => return unread.into_response(),
     };
     match server.declarations.put(&id, spec).await {
         Ok(declaration) => Json(declaration).into_response(),

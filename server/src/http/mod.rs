@@ -3,6 +3,8 @@
 mod accept;
 mod answer;
 mod api_v1;
+mod arriving;
+mod document;
 mod health;
 pub mod openapi;
 mod packages;
@@ -30,6 +32,7 @@ use crate::catalogue::Catalogue;
 use crate::declarations::Declarations;
 use crate::metrics::Metrics;
 use crate::uploads::Uploads;
+use repository::Repository;
 
 /// What answers depend on besides the store.
 #[derive(Clone, Debug)]
@@ -70,10 +73,16 @@ pub struct Server {
 
 /// The server as a service: all routes, behind the gate.
 pub fn app(server: Server) -> Router {
-    Router::new()
+    prepared(server).0
+}
+
+/// As [`app`], with what is to be done in the background once it serves, so that the first who asks for `/repo` needn't wait.
+pub fn prepared(server: Server) -> (Router, impl Future<Output = ()> + Send + 'static) {
+    let repository = Repository::new(Arc::clone(&server.settings), server.catalogue.clone());
+    let router = Router::new()
         .route("/", get(health::health))
         .route("/health", get(health::health))
-        .merge(repository::routes(&server))
+        .merge(repository.routes())
         .merge(resource::routes(&server))
         .route("/auth/token", get(token::token))
         .route("/v2", any(v2::serve))
@@ -93,7 +102,8 @@ pub fn app(server: Server) -> Router {
         .fallback(answer::nothing_here)
         .method_not_allowed_fallback(answer::no_such_method)
         .layer(middleware::from_fn_with_state(server.clone(), gate))
-        .with_state(server)
+        .with_state(server);
+    (router, repository.warm_up())
 }
 
 pub use api_v1::Usage;

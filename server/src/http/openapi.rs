@@ -1,5 +1,7 @@
 //! The `OpenAPI` document of `/api/v1`, made from the handlers and the types that they take and give.
 
+use std::sync::LazyLock;
+
 use axum::Json;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
@@ -78,6 +80,7 @@ pub fn document() -> Document {
 }
 
 /// `GET /api/v1/openapi.json`.
-pub async fn serve() -> Json<Document> {
-    Json(document())
+pub async fn serve() -> Json<&'static Document> {
+    static DOCUMENT: LazyLock<Document> = LazyLock::new(document);
+    Json(&DOCUMENT)
 }

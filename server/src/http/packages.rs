@@ -10,11 +10,12 @@ use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 
 use super::Server;
-use super::answer::{Label, Parameters, Segments, api_error, head, object, outside, store_failed, wanted};
+use super::answer::{Label, Parameters, Segments, api_error, outside, sent, store_failed};
 use crate::audit::Change;
 use crate::catalogue::describe;
-use crate::catalogue::entry::{Entry, code_of};
+use crate::catalogue::entry::Entry;
 use crate::digest::Digest;
+use crate::names::shorten;
 use crate::storage::{StorageError, keys};
 use crate::uploads::removal::{self, Removals};
 use crate::uploads::{Status, export};
@@ -32,8 +33,9 @@ pub async fn list(State(server): State<Server>) -> Response {
 
 async fn listed(server: &Server) -> Result<Vec<PackageInfo>, StorageError> {
     let removals = Removals::read(&server.catalogue).await?;
-    let entries = server.catalogue.packages().await?;
-    let there: HashSet<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.version.as_str())).collect();
+    let marked = |entry: &Entry| PackageInfo { removal_requested: removals.has(entry), ..describe::info(entry) };
+    let mut packages = server.catalogue.packages(marked).await?;
+    let there: HashSet<_> = packages.iter().map(|info| (info.name.as_str(), info.version.as_str())).collect();
     let mut on_the_way: HashMap<(String, String), Status> = HashMap::new();
     for status in server.uploads.statuses().await? {
         let coordinate = (status.name.clone(), status.version.clone());
@@ -43,8 +45,7 @@ async fn listed(server: &Server) -> Result<Vec<PackageInfo>, StorageError> {
             on_the_way.insert(coordinate, status);
         }
     }
-    let marked = |entry| PackageInfo { removal_requested: removals.has(entry), ..describe::info(entry) };
-    let mut packages: Vec<_> = entries.iter().map(marked).chain(on_the_way.values().map(upload_info)).collect();
+    packages.extend(on_the_way.values().map(upload_info));
     packages.sort_by(|a, b| {
         let newest_first = b.release_version.cmp(&a.release_version);
         a.name.cmp(&b.name).then(newest_first).then_with(|| a.version.cmp(&b.version))
@@ -65,7 +66,7 @@ async fn listed(server: &Server) -> Result<Vec<PackageInfo>, StorageError> {
 )]
 pub async fn describe(State(server): State<Server>, Segments((name, version)): Segments<(String, String)>) -> Response {
     let found = async {
-        if let Some(entry) = standing(&server, &name, &version).await? {
+        if let Some(entry) = server.catalogue.package(&name, &version).await? {
             let removal_requested = removal::is_marked(&server.catalogue, &entry).await?;
             return Ok(Some(PackageInfo { removal_requested, ..describe::info(&entry) }));
         }
@@ -113,7 +114,7 @@ pub async fn remove(
     Parameters(Removal { by }): Parameters<Removal>,
 ) -> Response {
     let by_controller = by == Some(By::Controller);
-    match standing(&server, &name, &version).await {
+    match server.catalogue.package(&name, &version).await {
         Ok(Some(entry)) if entry.source == PackageSource::Url => {
             let (by, id) = (&entry.declaration.by, &entry.declaration.id);
             let message = format!("{name} {version} is declared by {by} ({id}): delete that declaration instead");
@@ -186,7 +187,7 @@ async fn give_up(server: &Server, name: &str, version: &str) -> Response {
     )
 )]
 pub async fn content(State(server): State<Server>, Segments((name, version)): Segments<(String, String)>) -> Response {
-    match standing(&server, &name, &version).await {
+    match server.catalogue.package(&name, &version).await {
         Ok(Some(entry)) => Json(export::content_of(&entry)).into_response(),
         Ok(None) => no_such_package(&name, &version),
         Err(error) => store_failed(&error),
@@ -216,10 +217,10 @@ pub async fn blob(
     headers: HeaderMap,
 ) -> Response {
     let none = || {
-        let digest = shortened(&digest);
+        let digest = shorten(&digest);
         api_error(StatusCode::NOT_FOUND, "NotFound", &format!("{name} {version} has no file or blob {digest:?}"))
     };
-    let entry = match standing(&server, &name, &version).await {
+    let entry = match server.catalogue.package(&name, &version).await {
         Ok(Some(entry)) => entry,
         Ok(None) => return no_such_package(&name, &version),
         Err(error) => return store_failed(&error),
@@ -229,17 +230,7 @@ pub async fn blob(
         return none();
     }
     let label = Label { media_type: "application/octet-stream", tag: &digest };
-    if let Some(unmodified) = label.unmodified(&headers) {
-        return unmodified;
-    }
-    let (storage, key) = (server.catalogue.storage(), keys::blob(&parsed));
-    let answered = async {
-        if method == Method::HEAD {
-            return Ok(head(storage.size(&key).await?, &label));
-        }
-        object(storage.read(&key, wanted(&method, &headers, &label)).await?, &label).await
-    };
-    match answered.await {
+    match sent(server.catalogue.storage().as_ref(), &parsed, &method, &headers, &label, None).await {
         Ok(response) => response,
         Err(StorageError::RangeOutside { size, .. }) => {
             let message = format!("the blob has {size} bytes");
@@ -247,13 +238,6 @@ pub async fn blob(
         }
         Err(StorageError::NotFound { .. }) => none(),
         Err(error) => store_failed(&error),
-    }
-}
-
-async fn standing(server: &Server, name: &str, version: &str) -> Result<Option<Entry>, StorageError> {
-    match code_of(name, version) {
-        Ok(code) => server.catalogue.of_coordinate(&code).await,
-        Err(_) => Ok(None),
     }
 }
 
@@ -301,8 +285,4 @@ fn upload_info(status: &Status) -> PackageInfo {
 fn no_such_package(name: &str, version: &str) -> Response {
     let message = format!("Version [{version}] of package [{name}] not found");
     api_error(StatusCode::NOT_FOUND, "NotFound", &message)
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(140).collect()
 }

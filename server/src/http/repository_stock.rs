@@ -54,6 +54,12 @@ struct Stock {
 }
 
 impl Stock {
+    /// Whether it has the pieces of these packages and no others.
+    fn is_of(&self, snapshot: &Snapshot) -> bool {
+        let has = |package: &Arc<Listed>| self.pieces.get(&package.key).is_some_and(|piece| piece.0 == package.state);
+        self.pieces.len() == snapshot.packages.len() && snapshot.packages.iter().all(has)
+    }
+
     /// The pieces of these packages, as far as they are there, and which are missing.
     fn find(&self, snapshot: &Snapshot) -> (HashMap<Key, Piece>, Vec<Arc<Listed>>) {
         let (mut found, mut missing) = (HashMap::new(), Vec::new());
@@ -138,6 +144,12 @@ impl Documents {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing was made yet.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept().stocks.is_empty()
+    }
+
     /// A document of the catalogue as it is now; `None` where there is no package of the name.
     ///
     /// # Errors
@@ -168,7 +180,7 @@ impl Documents {
         }
         let form = Form { shape: Shape::of(*version, cluster.as_ref()), host: host.clone() };
         let stock = self.kept().stock(&form);
-        let (stock, complete) = self.filled(&form, scheme, &stock, snapshot).await;
+        let (stock, complete) = self.filled(&form, scheme, stock, snapshot).await;
         let chosen = snapshot.packages.iter().filter_map(|package| stock.pieces.get(&package.key)?.1.clone());
         let chosen = chosen.filter(|shown| name.as_ref().is_none_or(|name| shown.name == *name));
         let frame = Frame::new().map_err(|error| StorageError::from_io(keys::PACKAGES, error))?;
@@ -184,7 +196,10 @@ impl Documents {
     }
 
     /// The stock with the pieces that it lacks, and whether it has all.
-    async fn filled(&self, form: &Form, scheme: &str, stock: &Stock, snapshot: &Snapshot) -> (Arc<Stock>, bool) {
+    async fn filled(&self, form: &Form, scheme: &str, stock: Arc<Stock>, snapshot: &Snapshot) -> (Arc<Stock>, bool) {
+        if stock.is_of(snapshot) {
+            return (stock, true);
+        }
         let (mut pieces, missing) = stock.find(snapshot);
         let form = Arc::new((form.clone(), format!("{scheme}://{}", form.host)));
         let mut complete = true;

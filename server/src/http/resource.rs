@@ -1,18 +1,18 @@
 //! `/resource/<coordinate code>/sha256:<hex>/<file>`: files of packages.
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::Server;
-use super::answer::{Label, api_error, head, object, outside, store_failed, wanted};
+use super::answer::{Label, Segments, api_error, outside, sent, store_failed};
 use super::resource_files::Files;
 use crate::catalogue::Catalogue;
 use crate::digest::Digest;
-use crate::storage::{StorageError, keys};
+use crate::storage::StorageError;
 
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
@@ -33,7 +33,7 @@ pub(super) fn routes(server: &Server) -> Router<Server> {
 async fn resource(
     State(Resources { catalogue, files }): State<Resources>,
     method: Method,
-    Path((code, digest, file)): Path<(String, String, String)>,
+    Segments((code, digest, file)): Segments<(String, String, String)>,
     headers: HeaderMap,
 ) -> Response {
     let (Ok(code), Ok(digest)) = (code.parse(), digest.parse::<Digest>()) else { return not_found() };
@@ -44,10 +44,7 @@ async fn resource(
         Err(error) => return store_failed(&error),
     }
     let label = Label { media_type: media_type(&file), tag: &tag };
-    if let Some(unmodified) = label.unmodified(&headers) {
-        return unmodified;
-    }
-    match send(&catalogue, &method, &headers, &digest, &label).await {
+    match sent(catalogue.storage().as_ref(), &digest, &method, &headers, &label, None).await {
         Ok(mut response) => {
             response.headers_mut().insert(CACHE_CONTROL, FOREVER);
             response
@@ -59,20 +56,6 @@ async fn resource(
         Err(StorageError::NotFound { .. }) => not_found(),
         Err(error) => store_failed(&error),
     }
-}
-
-async fn send(
-    catalogue: &Catalogue,
-    method: &Method,
-    headers: &HeaderMap,
-    digest: &Digest,
-    label: &Label<'_>,
-) -> Result<Response, StorageError> {
-    let (storage, key) = (catalogue.storage(), keys::blob(digest));
-    if *method == Method::HEAD {
-        return Ok(head(storage.size(&key).await?, label));
-    }
-    object(storage.read(&key, wanted(method, headers, label)).await?, label).await
 }
 
 fn not_found() -> Response {

@@ -5,24 +5,26 @@ use std::time::Duration;
 
 use api::upload::UPLOAD_OFFSET;
 use api::{ApiError, PackageContent, Upload};
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::header::LOCATION;
+use http::header::{CONNECTION, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::Server;
 use super::answer::{Segments, api_error, error_with, insert, store_failed};
+use super::arriving::arriving;
+use super::document::{self, Terms};
 use crate::auth::Identity;
 use crate::storage::StorageError;
 use crate::uploads::{Announced, CONTENT_LIMIT, UploadError, UploadId};
 
 const OFFSET: HeaderName = HeaderName::from_static(UPLOAD_OFFSET);
-/// How long a content may take to arrive.
-const BODY_TIME: Duration = Duration::from_mins(5);
+/// What is taken of a content.
+const TERMS: Terms = Terms { what: "content", limit: CONTENT_LIMIT, time: Duration::from_mins(5) };
 /// Contents that are read at the same time: each takes some multiple of its size in memory.
 const READERS: usize = 4;
 
@@ -51,22 +53,10 @@ pub async fn announce(State(server): State<Server>, body: Body) -> Response {
     let Ok(_turn) = server.readers.0.acquire().await else {
         return api_error(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", "the server is stopping");
     };
-    let limit = usize::try_from(CONTENT_LIMIT).unwrap_or(usize::MAX);
-    let body = match tokio::time::timeout(BODY_TIME, to_bytes(body, limit)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) => {
-            let message = format!("the content did not arrive whole, or has more than {limit} bytes: {error}");
-            return api_error(StatusCode::BAD_REQUEST, "Invalid", &message);
-        }
-        Err(_) => return api_error(StatusCode::REQUEST_TIMEOUT, "Invalid", "the content did not arrive in time"),
-    };
-    let content: PackageContent = match serde_json::from_slice(&body) {
+    let content: PackageContent = match document::read(body, TERMS).await {
         Ok(content) => content,
-        Err(error) => {
-            return api_error(StatusCode::BAD_REQUEST, "Invalid", &format!("the content can't be read: {error}"));
-        }
+        Err(unread) => return unread.into_response(),
     };
-    drop(body);
     match server.uploads.announce(content).await {
         Ok(Announced { upload, is_new }) => {
             let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -187,7 +177,7 @@ pub async fn append(
         let message = format!("the header {UPLOAD_OFFSET} must say at which byte the body begins");
         return api_error(StatusCode::BAD_REQUEST, "Invalid", &message);
     };
-    match server.uploads.append(&id, &digest, offset, body.into_data_stream()).await {
+    match server.uploads.append(&id, &digest, offset, arriving(body)).await {
         Ok(offset) => at(StatusCode::NO_CONTENT.into_response(), offset),
         Err(error) => refused(&error),
     }
@@ -213,11 +203,20 @@ pub(super) fn refused(error: &UploadError) -> Response {
             let data = json!({"expected": expected.to_string(), "found": found.to_string()});
             error_with(StatusCode::BAD_REQUEST, "DigestMismatch", &message, data)
         }
-        UploadError::Broken { offset, .. } => at(api_error(StatusCode::REQUEST_TIMEOUT, "Broken", &message), *offset),
+        UploadError::Broken { offset, .. } => {
+            let mut response = at(api_error(StatusCode::REQUEST_TIMEOUT, "Broken", &message), *offset);
+            // What may still come of the body belongs to no request.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
         UploadError::Incomplete { upload } => error_with(StatusCode::CONFLICT, "Incomplete", &message, json!(upload)),
         UploadError::InWork | UploadError::Conflict { .. } => api_error(StatusCode::CONFLICT, "Conflict", &message),
         UploadError::Store { source: StorageError::StorageFull { .. } } => {
             api_error(StatusCode::INSUFFICIENT_STORAGE, "StorageFull", &message)
+        }
+        UploadError::Damaged { .. } => {
+            tracing::error!(%error, "an upload can't be gone on with");
+            api_error(StatusCode::INTERNAL_SERVER_ERROR, "Damaged", &message)
         }
         UploadError::Store { source } => store_failed(source),
     }

@@ -5,16 +5,8 @@ use snafu::Snafu;
 use super::manifest::InvalidManifest;
 use crate::auth::AuthError;
 use crate::digest::Digest;
+use crate::incoming::{Interruption, PourError};
 use crate::storage::StorageError;
-
-/// Why a body ended before its end.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Interruption {
-    /// The connection broke, or what came was no body.
-    Broken,
-    /// Too little came for too long.
-    Stalled,
-}
 
 /// Why a push or a removal didn't happen.
 #[derive(Debug, Snafu)]
@@ -103,5 +95,18 @@ pub enum ImageError {
 impl From<StorageError> for ImageError {
     fn from(source: StorageError) -> Self {
         Self::Store { source }
+    }
+}
+
+impl From<PourError> for ImageError {
+    fn from(error: PourError) -> Self {
+        match error {
+            PourError::Gone => Self::UploadUnknown,
+            PourError::Taken => Self::UploadTaken,
+            PourError::OutOfOrder { size } => Self::OutOfOrder { size },
+            PourError::Length { said, came } => Self::Length { said, came },
+            PourError::Interrupted { why, size } => Self::Interrupted { why, size },
+            PourError::Store { source } => Self::Store { source },
+        }
     }
 }

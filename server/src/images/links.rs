@@ -5,9 +5,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{ImageError, Images};
-use crate::catalogue::entry::{BlobLink, LINK_LIMIT, Link};
+use crate::catalogue::entry::{BlobLink, LINK_LIMIT, Link, TagTarget};
 use crate::digest::Digest;
-use crate::names::Repository;
+use crate::names::{Repository, Tag};
 use crate::storage::{Condition, Key, StorageError, Version, keys};
 
 /// How often something that others write at the same time is tried.
@@ -83,6 +83,22 @@ impl Images {
             }
         }
         Err(ImageError::Contended)
+    }
+
+    /// What a repository says of a manifest; `None` where it doesn't serve it, or where that is damaged.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn manifest_link(&self, repository: &Repository, digest: &Digest) -> Result<Option<Link>, StorageError> {
+        Ok(self.small(&keys::manifest_link(repository, digest)).await?.and_then(|(link, _)| link))
+    }
+
+    /// Where a tag points; `None` where there is none, or where that is damaged.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn tag_target(&self, repository: &Repository, tag: &Tag) -> Result<Option<TagTarget>, StorageError> {
+        Ok(self.small(&keys::tag(repository, tag)).await?.and_then(|(target, _)| target))
     }
 
     /// A link or tag and its state: nothing if it isn't there, no content if that is damaged.

@@ -13,11 +13,11 @@ mod remove;
 mod tags;
 mod upload;
 
-pub use error::{ImageError, Interruption};
+pub use error::ImageError;
 pub use push::{Accepted, MANIFEST_LIMIT, Named};
 pub use referrers::{Described, Referrers};
 pub use tags::MayMove;
-pub use upload::{Incoming, Span};
+pub use upload::Span;
 
 use crate::catalogue::Catalogue;
 use crate::storage::Storage;

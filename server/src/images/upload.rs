@@ -1,24 +1,15 @@
 //! Blobs on their way in: whole, in pieces, or from another repository.
 
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
-use futures::future::BoxFuture;
-use futures::stream::BoxStream;
+use bytes::Bytes;
 
-use super::{ImageError, Images, Interruption};
+use super::{ImageError, Images};
 use crate::digest::Digest;
+use crate::incoming::{Incoming, Length, PourError, into_blob, into_session};
 use crate::names::Repository;
-use crate::storage::{self, BlobWriter, FinishedBlob, Session, SessionId, StorageError, keys};
+use crate::storage::{FinishedBlob, Session, SessionId, StorageError};
 
-/// Bytes that are handed to the store at once: small pieces are put together, so that each costs one change of threads.
-const PIECE: usize = 512 << 10;
-/// What arrives in a session is saved at least so often: what a crash costs.
-const CHECKPOINT: u64 = 128 << 20;
 /// A body up to this size goes straight into a blob: kept in a session it would be worth less than it costs.
 const STRAIGHT: u64 = 64 << 20;
-
-/// A body as it arrives.
-pub type Incoming<'a> = BoxStream<'a, Result<Bytes, Interruption>>;
 
 /// Which bytes of a blob a piece is, the last one included.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,7 +53,7 @@ impl Images {
         match self.storage().view_session(id).await {
             Ok(view) if view.note == repository.as_str().as_bytes() => Ok(view.size),
             Ok(_) => Err(ImageError::UploadUnknown),
-            Err(error) => Err(of_session(error)),
+            Err(error) => Err(PourError::from(error).into()),
         }
     }
 
@@ -81,7 +72,7 @@ impl Images {
         // Looked at before the session is taken over, so that a request out of order doesn't end one that goes well.
         in_order(span, self.upload_size(repository, id).await?)?;
         let session = self.pour_on(id, span, body).await?;
-        session.save().await.map_err(of_session)
+        Ok(session.save().await.map_err(PourError::from)?)
     }
 
     /// Ends a blob, with a last piece or without, under the digest that it must have.
@@ -101,10 +92,10 @@ impl Images {
         in_order(span, size)?;
         let straight = size == 0 && length.is_some_and(|length| length <= STRAIGHT);
         let finished = if straight {
-            self.pour_straight(digest, span, body).await?
+            into_blob(self.storage(), digest.algorithm(), length_of(span), body).await?
         } else {
             let session = self.pour_on(id, span, body).await?;
-            session.finish(digest.algorithm()).await.map_err(of_session)?
+            session.finish(digest.algorithm()).await.map_err(PourError::from)?
         };
         let taken = self.take_in(repository, digest, finished).await;
         // Poured straight, it is still what it was before, and can be sent again to a store that failed.
@@ -125,7 +116,7 @@ impl Images {
         digest: &Digest,
         body: Incoming<'_>,
     ) -> Result<(), ImageError> {
-        let finished = self.pour_straight(digest, None, body).await?;
+        let finished = into_blob(self.storage(), digest.algorithm(), Length::Any, body).await?;
         self.take_in(repository, digest, finished).await
     }
 
@@ -152,45 +143,14 @@ impl Images {
         Ok(true)
     }
 
-    /// Pours a body into a session, saving every now and then, and what came when it breaks off.
     async fn pour_on(
         &self,
         id: SessionId,
         span: Option<Span>,
-        mut body: Incoming<'_>,
+        body: Incoming<'_>,
     ) -> Result<Box<dyn Session>, ImageError> {
-        let mut session = self.storage().resume_session(id).await.map_err(of_session)?;
-        let begin = session.size();
-        in_order(span, begin)?;
-        loop {
-            let stop = session.size().saturating_add(CHECKPOINT);
-            match pour(&mut session, span, begin, stop, &mut body).await {
-                Ok(true) => return Ok(session),
-                Ok(false) => {
-                    let size = session.save().await.map_err(of_session)?;
-                    session = self.storage().resume_session(id).await.map_err(of_session)?;
-                    if session.size() != size {
-                        return Err(ImageError::UploadTaken);
-                    }
-                }
-                Err(ImageError::Interrupted { why, .. }) => {
-                    let size = session.save().await.map_err(of_session)?;
-                    return Err(ImageError::Interrupted { why, size });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    async fn pour_straight(
-        &self,
-        digest: &Digest,
-        span: Option<Span>,
-        mut body: Incoming<'_>,
-    ) -> Result<Box<dyn FinishedBlob>, ImageError> {
-        let mut writer = Counted { writer: self.storage().write_blob(digest.algorithm()).await?, size: 0 };
-        pour(&mut writer, span, 0, u64::MAX, &mut body).await?;
-        Ok(writer.writer.finish().await?)
+        let first = span.map(|span| span.first);
+        Ok(into_session(self.storage(), id, first, length_of(span), body).await?)
     }
 
     /// Makes a blob visible in a repository, if it is the right one.
@@ -210,103 +170,8 @@ impl Images {
     }
 }
 
-/// What a body is poured into.
-trait Vessel: Send {
-    fn size(&self) -> u64;
-    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, storage::Result<()>>;
-}
-
-impl Vessel for Box<dyn Session> {
-    fn size(&self) -> u64 {
-        (**self).size()
-    }
-
-    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, storage::Result<()>> {
-        (**self).write(bytes)
-    }
-}
-
-struct Counted {
-    writer: Box<dyn BlobWriter>,
-    size: u64,
-}
-
-impl Vessel for Counted {
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, storage::Result<()>> {
-        self.size += bytes.len() as u64;
-        self.writer.write(bytes)
-    }
-}
-
-/// Pours until the body ends (true) or the vessel holds `stop` bytes (false). While one piece is written the next one is
-/// taken from the line. What was taken before an interruption is in the vessel.
-async fn pour(
-    vessel: &mut impl Vessel,
-    span: Option<Span>,
-    begin: u64,
-    stop: u64,
-    body: &mut Incoming<'_>,
-) -> Result<bool, ImageError> {
-    let mut next = gather(body).await;
-    loop {
-        let Gathered { bytes, end } = next;
-        let came = vessel.size() - begin + bytes.len() as u64;
-        if let Some(span) = span
-            && (came > span.length() || matches!(end, Some(Ok(()))) && came < span.length())
-        {
-            return Err(ImageError::Length { said: span.length(), came });
-        }
-        match end {
-            None if vessel.size() + bytes.len() as u64 >= stop => {
-                vessel.write(bytes).await.map_err(of_session)?;
-                return Ok(false);
-            }
-            None => {
-                let (written, gathered) = tokio::join!(vessel.write(bytes), gather(body));
-                written.map_err(of_session)?;
-                next = gathered;
-            }
-            Some(end) => {
-                if !bytes.is_empty() {
-                    vessel.write(bytes).await.map_err(of_session)?;
-                }
-                return end.map(|()| true).map_err(|why| ImageError::Interrupted { why, size: vessel.size() });
-            }
-        }
-    }
-}
-
-struct Gathered {
-    bytes: Bytes,
-    /// How the body ended, if it did.
-    end: Option<Result<(), Interruption>>,
-}
-
-/// The next piece of a body. A frame that is large enough is passed on as it is.
-async fn gather(body: &mut Incoming<'_>) -> Gathered {
-    let mut together = BytesMut::new();
-    loop {
-        match body.next().await {
-            Some(Ok(frame)) if together.is_empty() && frame.len() >= PIECE => {
-                return Gathered { bytes: frame, end: None };
-            }
-            Some(Ok(frame)) => {
-                if together.is_empty() {
-                    together.reserve(PIECE + frame.len());
-                }
-                together.extend_from_slice(&frame);
-                if together.len() >= PIECE {
-                    return Gathered { bytes: together.freeze(), end: None };
-                }
-            }
-            Some(Err(why)) => return Gathered { bytes: together.freeze(), end: Some(Err(why)) },
-            None => return Gathered { bytes: together.freeze(), end: Some(Ok(())) },
-        }
-    }
+fn length_of(span: Option<Span>) -> Length {
+    span.map_or(Length::Any, |span| Length::Exactly(span.length()))
 }
 
 fn in_order(span: Option<Span>, size: u64) -> Result<(), ImageError> {
@@ -316,43 +181,9 @@ fn in_order(span: Option<Span>, size: u64) -> Result<(), ImageError> {
     }
 }
 
-/// What a store says of a session, in the words of an upload.
-fn of_session(error: StorageError) -> ImageError {
-    let session = |key: &str| key.starts_with(keys::UPLOADS);
-    match error {
-        StorageError::NotFound { key } if session(&key) => ImageError::UploadUnknown,
-        StorageError::ConditionFailed { key } if session(&key) => ImageError::UploadTaken,
-        other => other.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::stream;
-
-    fn body(frames: &[usize], end: Option<Interruption>) -> Incoming<'static> {
-        let frames: Vec<_> = frames.iter().map(|size| Ok(Bytes::from(vec![1; *size]))).collect();
-        stream::iter(frames).chain(stream::iter(end.map(Err))).boxed()
-    }
-
-    #[tokio::test]
-    async fn small_frames_are_put_together_and_large_ones_passed_on() {
-        let mut small = body(&[PIECE / 2, PIECE / 2, 5], None);
-        let first = gather(&mut small).await;
-        assert_eq!((first.bytes.len(), first.end), (PIECE, None));
-        let rest = gather(&mut small).await;
-        assert_eq!((rest.bytes.len(), rest.end), (5, Some(Ok(()))));
-        let mut large = body(&[PIECE * 3], None);
-        assert_eq!(gather(&mut large).await.bytes.len(), PIECE * 3);
-    }
-
-    #[tokio::test]
-    async fn what_came_before_an_interruption_is_not_lost() {
-        let mut broken = body(&[7, 8], Some(Interruption::Broken));
-        let gathered = gather(&mut broken).await;
-        assert_eq!((gathered.bytes.len(), gathered.end), (15, Some(Err(Interruption::Broken))));
-    }
 
     #[test]
     fn the_length_of_a_span_counts_both_ends() {

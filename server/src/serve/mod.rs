@@ -25,7 +25,7 @@ use crate::auth::kubernetes::Kubernetes;
 use crate::catalogue::{Catalogue, SweepError, collector};
 use crate::config::{AuthConfig, Config};
 use crate::declarations::Declarations;
-use crate::http::{Readers, Server, Settings, Usage, app};
+use crate::http::{Readers, Server, Settings, Usage, prepared};
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::storage::file::OpenError;
@@ -126,13 +126,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let server = assemble(config, tls.is_some(), health, metrics.clone()).await?;
     background.spawn(collector::run(server.catalogue.clone(), gc_interval, metrics.clone()));
     background.spawn(server.uploads.clone().watch());
-    let app = app(server);
+    let (app, warm_up) = prepared(server);
     if let Some(certificate) = certificate {
         background.spawn(watch(certificate, metrics.clone()));
     }
     let stop = CancellationToken::new();
     let serving = tokio::spawn(accept::serve(listener, tls, app, metrics, stop.clone()));
     ready.store(true, Ordering::Release);
+    background.spawn(warm_up);
     tracing::info!(%address, admin.address = %admin_address, "serving");
     Ok(Running { address, admin_address, ready, stop, serving, background })
 }

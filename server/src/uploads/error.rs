@@ -5,8 +5,8 @@ use snafu::Snafu;
 
 use super::record::InvalidContent;
 use crate::digest::Digest;
+use crate::incoming::Interruption;
 use crate::storage::StorageError;
-use crate::storage::keys::Key;
 
 /// Why a call on an upload was not done.
 #[derive(Debug, Snafu)]
@@ -60,12 +60,12 @@ pub enum UploadError {
         found: Digest,
     },
     /// The transfer broke; what arrived before is kept.
-    #[snafu(display("the transfer broke off after {offset} bytes, which are kept: go on from there ({message})"))]
+    #[snafu(display("the transfer broke off after {offset} bytes, which are kept: go on from there ({why})"))]
     Broken {
         /// Bytes that the registry has.
         offset: u64,
-        /// What happened.
-        message: String,
+        /// Why.
+        why: Interruption,
     },
     /// Blobs are missing.
     #[snafu(display("{} of the package's files and blobs are missing; send them first", upload.missing.len()))]
@@ -82,6 +82,14 @@ pub enum UploadError {
         /// What, and what to do.
         message: String,
     },
+    /// What the store keeps of the upload can't be read, and won't be later.
+    #[snafu(display("{key} is damaged: {message}; it goes when the upload expires"))]
+    Damaged {
+        /// Its key.
+        key: String,
+        /// Why.
+        message: String,
+    },
     /// The store failed.
     #[snafu(display("{source}"), context(false))]
     Store {
@@ -91,6 +99,6 @@ pub enum UploadError {
 }
 
 /// A piece of work that ended before it was done.
-pub(super) fn stopped(key: &Key, error: tokio::task::JoinError) -> UploadError {
-    StorageError::from_io(key.as_str(), std::io::Error::other(error)).into()
+pub(super) fn stopped(key: &str, error: tokio::task::JoinError) -> UploadError {
+    StorageError::from_io(key, std::io::Error::other(error)).into()
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::UploadError;
 use super::record::Record;
+use super::running::Mark;
 use super::status::Status;
 use super::{Uploads, publication};
 use crate::audit::Change;
@@ -78,10 +79,8 @@ struct Job {
 
 impl Uploads {
     /// Begins to work on an upload whose status says that this process owns it.
-    pub(super) fn start(&self, record: Arc<Record>, status: Status, version: Version) {
-        let id = record.id.clone();
-        self.running().insert(id.clone());
-        let uploads = self.clone();
+    pub(super) fn start(&self, mark: Mark, record: Arc<Record>, status: Status, version: Version) {
+        let (uploads, id) = (self.clone(), record.id.clone());
         let job = Job {
             uploads: self.clone(),
             record,
@@ -89,23 +88,28 @@ impl Uploads {
             lost: CancellationToken::new(),
         };
         tokio::spawn(async move {
-            // Whatever goes wrong on the way, a scan must be able to begin again.
-            if let Err(error) = tokio::spawn(async move { job.run().await }).await {
+            let failed = tokio::spawn(job.run()).await.unwrap_or_else(|error| {
                 tracing::error!(upload.id = %id, %error, "work on an upload stopped; this is a fault of the server");
+                false
+            });
+            // Whatever went wrong on the way, a scan or the next request must be able to begin again; a sweep takes longer.
+            drop(mark);
+            if failed && let Err(error) = uploads.inner.catalogue.sweep().await {
+                tracing::error!(%error, "what no package needs stays in the store until the next sweep");
             }
-            uploads.running().remove(&id);
         });
     }
 }
 
 impl Job {
-    async fn run(self) {
+    /// Works to the end. Whether it failed, so that what it leaves is nobody's.
+    async fn run(self) -> bool {
         let job = Arc::new(self);
         let beating = Arc::clone(&job);
         let heart = tokio::spawn(async move { beating.beat().await });
         let outcome = job.publish_in_the_end().await;
         heart.abort();
-        job.conclude(outcome).await;
+        job.conclude(outcome).await
     }
 
     /// Gives signs of life until somebody else has the upload.
@@ -151,7 +155,7 @@ impl Job {
     async fn publish(&self) -> Result<Entry, JobError> {
         let (catalogue, coordinate) = (&self.uploads.inner.catalogue, &self.record.coordinate);
         // Published before a crash, or by somebody else with the same content.
-        let there = publication::standing(catalogue, &coordinate.name, &coordinate.version).await?;
+        let there = catalogue.package(&coordinate.name, &coordinate.version).await?;
         if let Some(there) = there.filter(|there| there.digest == self.record.digest) {
             return Ok(there);
         }
@@ -184,11 +188,14 @@ impl Job {
         read.map_err(|source| IngestError::Bundle { source: Box::new(source) }.into())
     }
 
-    async fn conclude(&self, outcome: Result<Entry, JobError>) {
+    async fn conclude(&self, outcome: Result<Entry, JobError>) -> bool {
         let Uploads { inner } = &self.uploads;
         let id = &self.record.id;
         match &outcome {
-            Err(JobError::Lost) => return,
+            Err(JobError::Lost) => {
+                self.uploads.release(id).await;
+                return false;
+            }
             Ok(entry) => {
                 inner.metrics.ingested("Added");
                 let by = self.status.lock().await.0.by.clone().unwrap_or_default();
@@ -207,11 +214,7 @@ impl Job {
             }
         }
         self.note(&outcome).await;
-        if outcome.is_err()
-            && let Err(error) = inner.catalogue.sweep().await
-        {
-            tracing::error!(%error, "what no package needs stays in the store until the next sweep");
-        }
+        outcome.is_err()
     }
 
     /// Says what became of the upload. Its blobs are the package's now, or nobody's.
@@ -224,8 +227,7 @@ impl Job {
                 Err(error) => self.change(|status| status.failed(error.reason(), error.to_string())).await,
             };
             match said {
-                Ok(()) => break,
-                Err(JobError::Lost) => return,
+                Ok(()) | Err(JobError::Lost) => break,
                 Err(error) => tracing::error!(upload.id = %id, %error, "what became of an upload can't be noted"),
             }
             tokio::time::sleep(pause).await;

@@ -4,6 +4,7 @@
 //! signs of life; when they stop, another instance begins again from the start. Publishing is the last write, and the same
 //! publication twice is one, so that an upload is in the catalogue whole or not at all, wherever a process ends.
 
+mod alive;
 mod error;
 pub mod export;
 mod id;
@@ -13,13 +14,14 @@ mod pieces;
 mod publication;
 pub mod record;
 pub mod removal;
+mod running;
 mod scan;
 mod status;
 mod store;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use api::{MissingBlob, PackageContent, Progress, State, Upload};
 use bundle::stream::Limits;
@@ -31,11 +33,13 @@ use crate::catalogue::Catalogue;
 use crate::catalogue::pins::PinSet;
 use crate::metrics::Metrics;
 use crate::storage::{Condition, StorageError, Version};
+use alive::Writes;
 pub use error::UploadError;
 use error::{InWorkSnafu, IncompleteSnafu, NoSuchUploadSnafu};
 pub use id::{InvalidUploadId, UploadId};
 use observe::Observed;
 use record::Record;
+use running::Running;
 pub use status::{Pace, Status};
 pub use store::CONTENT_LIMIT;
 use store::{Missing, Store};
@@ -44,6 +48,8 @@ use store::{Missing, Store};
 const AT_ONCE: usize = 4;
 /// How often a status that others write at the same time is tried.
 const ATTEMPTS: usize = 8;
+/// How long is waited for another request that is just about to write a status.
+const TURN: Duration = Duration::from_millis(20);
 
 /// The uploads of one store.
 #[derive(Clone)]
@@ -58,13 +64,21 @@ struct Inner {
     /// This process, as the owner of work.
     me: String,
     /// What this process works on.
-    running: Mutex<HashSet<UploadId>>,
+    running: Running,
     observed: Mutex<Observed>,
+    /// When a status was written so that an upload stays.
+    writes: Mutex<Writes>,
     /// Blobs of uploads that no package names yet: a sweep that runs already doesn't know of a new upload.
-    held: tokio::sync::Mutex<HashMap<UploadId, PinSet>>,
+    held: tokio::sync::Mutex<HashMap<UploadId, Held>>,
     permits: Semaphore,
     audit: Audit,
     metrics: Metrics,
+}
+
+/// Blobs of an upload that this process keeps.
+struct Held {
+    _pins: PinSet,
+    since: Instant,
 }
 
 /// A call that made an upload, or found it.
@@ -85,8 +99,9 @@ impl Uploads {
             catalogue,
             pace,
             me: uuid::Uuid::new_v4().to_string(),
-            running: Mutex::default(),
+            running: Running::default(),
             observed: Mutex::default(),
+            writes: Mutex::default(),
             held: tokio::sync::Mutex::default(),
             permits: Semaphore::new(AT_ONCE),
             audit,
@@ -101,31 +116,27 @@ impl Uploads {
         &self.inner.store
     }
 
-    fn running(&self) -> MutexGuard<'_, HashSet<UploadId>> {
-        self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn status_of(&self, id: &UploadId) -> Result<(Status, Version), UploadError> {
         self.store().status(id).await?.context(NoSuchUploadSnafu)
     }
 
     /// Announces a package: says what the registry lacks of it, or that it is there already. What the registry has of it
-    /// stays there while the upload does. The same announcement again goes on with the same upload.
+    /// stays there while the upload does. The same announcement again goes on with the same upload, which expires later then.
     ///
     /// # Errors
     /// A content that can't be published, other content under the same name and version, a store that fails.
     pub async fn announce(&self, content: PackageContent) -> Result<Announced, UploadError> {
-        let (limits, kept) = (self.store().limits, content.clone());
-        let checked = tokio::task::spawn_blocking(move || Record::check(content, &limits)).await;
-        let record = checked.map_err(|error| StorageError::from_io("upload", std::io::Error::other(error)))??;
-        if let Some(placed) = publication::judge(&self.inner.catalogue, &record).await? {
-            return Ok(Announced { upload: already(&record, placed), is_new: false });
+        let prepared = self.store().prepare(content).await?;
+        if let Some(placed) = publication::judge(&self.inner.catalogue, &prepared.record).await? {
+            // It may be there without an upload.
+            let added = Status::pending(&prepared.record, String::new()).added(placed);
+            return Ok(Announced { upload: described(&prepared.record.id, &added, None), is_new: false });
         }
-        let hex = self.store().put_content(&record.id, &kept).await?;
-        drop(kept);
+        let (record, hex) = self.store().put_content(prepared).await?;
         let (status, is_new) = self.open(&record, &hex).await?;
         let upload = if status.state == State::Pending {
             self.hold_all(&record).await;
+            self.keep_alive(&record.id).await?;
             let missing = self.store().missing(&record, true).await?;
             described(&record.id, &status, Some(&missing))
         } else {
@@ -145,7 +156,10 @@ impl Uploads {
                 Some((_, version)) => (Condition::Unchanged(version), false),
             };
             match self.store().put_status(&record.id, &wanted, condition).await {
-                Ok(_) => return Ok((wanted, is_new)),
+                Ok(_) => {
+                    self.writes().note(&record.id, Instant::now());
+                    return Ok((wanted, is_new));
+                }
                 Err(StorageError::ConditionFailed { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -190,19 +204,19 @@ impl Uploads {
             let upload = || Box::new(described(id, &status, Some(&missing)));
             ensure!(missing.is_empty(), IncompleteSnafu { upload: upload() });
             let accepted = status.accepted(&self.inner.me, unix_seconds(), by);
-            // Noted first: once it is written, a scan must not take it for abandoned.
-            self.running().insert(id.clone());
+            // Marked first: once it is written, a scan must not take it for abandoned.
+            let Some(mark) = self.inner.running.mark(id) else {
+                // Another request is about to write the status, or work has just ended: what it says then is looked at.
+                tokio::time::sleep(TURN).await;
+                continue;
+            };
             match self.store().put_status(id, &accepted, Condition::Unchanged(version)).await {
                 Ok(version) => {
-                    self.start(record, accepted.clone(), version);
+                    self.start(mark, record, accepted.clone(), version);
                     return Ok(described(id, &accepted, None));
                 }
-                Err(error) => {
-                    self.running().remove(id);
-                    if !matches!(error, StorageError::ConditionFailed { .. }) {
-                        return Err(error.into());
-                    }
-                }
+                Err(StorageError::ConditionFailed { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         InWorkSnafu.fail()
@@ -228,16 +242,19 @@ impl Uploads {
         Ok(self.store().statuses().await?.into_iter().map(|(_, status)| status).collect())
     }
 
+    fn observed(&self) -> MutexGuard<'_, Observed> {
+        self.inner.observed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_abandoned(&self, id: &UploadId, status: &Status, version: &Version) -> bool {
         let silent = self.is_silent(id, version);
-        let running = self.running().contains(id);
+        let running = self.inner.running.has(id);
         status.is_abandoned(&self.inner.me, running, silent)
     }
 
     /// Whether whoever wrote this status gave no sign of life since for too long, or can't be there any more.
     fn is_silent(&self, id: &UploadId, version: &Version) -> bool {
-        let mut observed = self.inner.observed.lock().unwrap_or_else(PoisonError::into_inner);
-        let unchanged = observed.note(id, version, Instant::now());
+        let unchanged = self.observed().note(id, version, Instant::now());
         !self.store().storage.is_shared() || unchanged >= self.inner.pace.stopped
     }
 
@@ -247,7 +264,7 @@ impl Uploads {
         for digest in record.blobs.keys() {
             pins.pin(digest.clone()).await;
         }
-        self.inner.held.lock().await.insert(record.id.clone(), pins);
+        self.inner.held.lock().await.insert(record.id.clone(), Held { _pins: pins, since: Instant::now() });
     }
 
     /// As [`Self::hold_all`], where it wasn't done before.
@@ -260,20 +277,18 @@ impl Uploads {
     async fn release(&self, id: &UploadId) {
         self.inner.held.lock().await.remove(id);
     }
-}
 
-fn already(record: &Record, placed: u64) -> Upload {
-    Upload {
-        id: record.id.to_string(),
-        name: record.coordinate.name.clone(),
-        version: record.coordinate.version.clone(),
-        digest: record.digest.clone(),
-        state: State::Added,
-        reason: None,
-        message: None,
-        progress: Progress { bytes_done: record.size(), bytes_total: Some(record.size()) },
-        missing: Vec::new(),
-        release_version: Some(placed),
+    /// As [`Self::release`], unless it was held since: then it is wanted again.
+    async fn release_before(&self, id: &UploadId, began: Instant) {
+        let mut held = self.inner.held.lock().await;
+        if held.get(id).is_some_and(|held| held.since < began) {
+            held.remove(id);
+        }
+    }
+
+    /// Releases what was held before a listing began that found only these.
+    async fn release_others(&self, there: &HashSet<UploadId>, began: Instant) {
+        self.inner.held.lock().await.retain(|id, held| there.contains(id) || held.since >= began);
     }
 }
 

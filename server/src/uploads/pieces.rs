@@ -1,22 +1,17 @@
 //! Blobs that arrive in pieces.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
 use snafu::{OptionExt, ensure};
 
-use super::error::{BrokenSnafu, NoSuchBlobSnafu, TooLongSnafu, UploadError, WrongDigestSnafu, WrongOffsetSnafu};
+use super::error::{NoSuchBlobSnafu, UploadError, WrongDigestSnafu, WrongOffsetSnafu};
 use super::record::Record;
 use super::{UploadId, Uploads};
 use crate::digest::{Algorithm, Digest};
-use crate::storage::{Session, SessionId, StorageError};
-
-/// After so many bytes what arrived is made durable, so that a crash costs no more than that.
-const SAVE: u64 = 64 << 20;
-/// How long a sender may send nothing.
-const SILENCE: Duration = Duration::from_mins(1);
+use crate::incoming::{Incoming, Length, PourError, into_session};
+use crate::names::shorten;
+use crate::storage::{Session, SessionId};
 
 /// A blob of an upload.
 struct Wanted {
@@ -45,53 +40,38 @@ impl Uploads {
     /// # Errors
     /// Another offset than the registry's, too many or other bytes than announced, a transfer that breaks, a store that
     /// fails.
-    pub async fn append<E: std::fmt::Display>(
+    pub async fn append(
         &self,
         id: &UploadId,
         digest: &str,
         offset: u64,
-        mut body: impl Stream<Item = Result<Bytes, E>> + Send + Unpin,
+        body: Incoming<'_>,
     ) -> Result<u64, UploadError> {
         let wanted = self.wanted(id, digest).await?;
         self.hold(&wanted.record).await;
+        self.keep_alive(id).await?;
         if self.store().size(&wanted.digest).await?.is_some() {
             ensure!(offset == wanted.size, WrongOffsetSnafu { offset: wanted.size });
             return Ok(wanted.size);
         }
-        let mut session = self.session(&wanted).await?;
-        ensure!(session.size() == offset, WrongOffsetSnafu { offset: session.size() });
-        let mut unsaved = 0;
-        loop {
-            let broken = match tokio::time::timeout(SILENCE, body.next()).await {
-                Ok(None) => break,
-                Ok(Some(Ok(bytes))) => {
-                    let (digest, size) = (&wanted.digest, wanted.size);
-                    let fits = session.size() + bytes.len() as u64 <= size;
-                    ensure!(fits, TooLongSnafu { digest: digest.clone(), size });
-                    unsaved += bytes.len() as u64;
-                    session.write(bytes).await.map_err(overtaken)?;
-                    if unsaved >= SAVE {
-                        unsaved = 0;
-                        let saved = session.save().await.map_err(overtaken)?;
-                        session = self.session(&wanted).await?;
-                        ensure!(session.size() == saved, WrongOffsetSnafu { offset: session.size() });
-                    }
-                    continue;
-                }
-                Ok(Some(Err(error))) => error.to_string(),
-                Err(_) => format!("nothing came for {} s", SILENCE.as_secs()),
-            };
-            let offset = session.save().await.map_err(overtaken)?;
-            return BrokenSnafu { offset, message: broken }.fail();
-        }
+        // Looked at before the session is taken over, so that a request out of order doesn't end one that goes well.
+        let arrived = self.session_size(&wanted).await?;
+        ensure!(offset == arrived, WrongOffsetSnafu { offset: arrived });
+        let length = Length::AtMost(wanted.size.saturating_sub(offset));
+        let storage = self.store().storage.as_ref();
+        let poured = tokio::select! {
+            poured = into_session(storage, wanted.session, Some(offset), length, body) => poured,
+            never = self.stay_alive(id) => match never {},
+        };
+        let session = poured.map_err(|error| of_blob(error, &wanted))?;
         if session.size() < wanted.size {
-            return session.save().await.map_err(overtaken);
+            return session.save().await.map_err(|error| of_blob(error.into(), &wanted));
         }
         self.finish(session, &wanted).await
     }
 
     async fn finish(&self, session: Box<dyn Session>, wanted: &Wanted) -> Result<u64, UploadError> {
-        let finished = session.finish(Algorithm::Sha256).await.map_err(overtaken)?;
+        let finished = session.finish(Algorithm::Sha256).await.map_err(|error| of_blob(error.into(), wanted))?;
         let found = finished.digest().clone();
         if found != wanted.digest {
             drop(finished);
@@ -103,38 +83,42 @@ impl Uploads {
         Ok(wanted.size)
     }
 
-    /// Takes the blob's session over, or makes it.
-    async fn session(&self, wanted: &Wanted) -> Result<Box<dyn Session>, UploadError> {
+    /// Bytes that arrived in the blob's session, which is made where there is none.
+    async fn session_size(&self, wanted: &Wanted) -> Result<u64, UploadError> {
         let storage = &self.store().storage;
-        match storage.resume_session(wanted.session).await {
+        match storage.view_session(wanted.session).await {
             Err(error) if error.is_not_found() => {}
-            other => return Ok(other?),
+            other => return Ok(other?.size),
         }
-        // Somebody else may make it at the same time; the one or the other is resumed.
+        // Somebody else may make it at the same time; the one or the other is gone on with.
         let made = storage.create_session(wanted.session, Bytes::from(wanted.digest.to_string())).await;
-        let resumed = storage.resume_session(wanted.session).await;
-        match (made, resumed) {
+        let viewed = storage.view_session(wanted.session).await;
+        match (made, viewed) {
             (Err(error), Err(_)) => Err(error.into()),
-            (_, resumed) => Ok(resumed?),
+            (_, viewed) => Ok(viewed?.size),
         }
     }
 
     async fn wanted(&self, id: &UploadId, digest: &str) -> Result<Wanted, UploadError> {
         let (status, _) = self.status_of(id).await?;
         let record = self.store().record(id, &status.content).await?;
-        let shown = || digest.chars().take(140).collect::<String>();
-        let digest: Digest = digest.parse().ok().context(NoSuchBlobSnafu { digest: shown() })?;
-        let size = *record.blobs.get(&digest).with_context(|| NoSuchBlobSnafu { digest: shown() })?;
+        let unknown = || NoSuchBlobSnafu { digest: shorten(digest) };
+        let digest: Digest = digest.parse().ok().with_context(unknown)?;
+        let size = *record.blobs.get(&digest).with_context(unknown)?;
         Ok(Wanted { record, session: id.session(&digest), digest, size })
     }
 }
 
-/// Somebody else sends the same blob, or has just completed it.
-fn overtaken(error: StorageError) -> UploadError {
+/// What came of pouring, in the words of an upload.
+fn of_blob(error: PourError, wanted: &Wanted) -> UploadError {
     match error {
-        StorageError::ConditionFailed { .. } | StorageError::NotFound { .. } => {
+        // Somebody else sends the same blob, or has just completed it.
+        PourError::Gone | PourError::Taken => {
             UploadError::Conflict { message: "somebody else sends this blob too: ask for its offset again".to_owned() }
         }
-        error => error.into(),
+        PourError::OutOfOrder { size } => UploadError::WrongOffset { offset: size },
+        PourError::Length { .. } => UploadError::TooLong { digest: wanted.digest.clone(), size: wanted.size },
+        PourError::Interrupted { why, size } => UploadError::Broken { offset: size, why },
+        PourError::Store { source } => source.into(),
     }
 }

@@ -8,9 +8,8 @@ use super::UploadId;
 use super::error::{ConflictSnafu, UploadError};
 use super::record::Record;
 use super::status::Status;
-use crate::catalogue::entry::{Declared, Entry, code_of};
+use crate::catalogue::entry::{Declared, Entry};
 use crate::catalogue::{Catalogue, Intent, Number, OnConflict, PublishError};
-use crate::storage::StorageError;
 
 /// Begins the id under which the catalogue knows an upload.
 const PREFIX: &str = "upload-";
@@ -26,7 +25,7 @@ pub(super) fn declared_as(id: &UploadId) -> String {
 /// # Errors
 /// Other content under the name and version, where that can't be replaced; a store that fails.
 pub(super) async fn judge(catalogue: &Catalogue, record: &Record) -> Result<Option<u64>, UploadError> {
-    let Some(entry) = standing(catalogue, &record.coordinate.name, &record.coordinate.version).await? else {
+    let Some(entry) = catalogue.package(&record.coordinate.name, &record.coordinate.version).await? else {
         return Ok(None);
     };
     if entry.digest == record.digest {
@@ -37,14 +36,6 @@ pub(super) async fn judge(catalogue: &Catalogue, record: &Record) -> Result<Opti
         return Ok(None);
     }
     ConflictSnafu { message: conflict(&entry) }.fail()
-}
-
-/// The package of a name and version, if there is one.
-pub(super) async fn standing(catalogue: &Catalogue, name: &str, version: &str) -> Result<Option<Entry>, StorageError> {
-    match code_of(name, version) {
-        Ok(code) => catalogue.of_coordinate(&code).await,
-        Err(_) => Ok(None),
-    }
 }
 
 /// Why other content can't be put in the place of what is there, and what to do.

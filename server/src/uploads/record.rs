@@ -11,6 +11,7 @@ use snafu::{ResultExt, Snafu, ensure};
 use super::UploadId;
 use crate::catalogue::entry::code_of;
 use crate::digest::{Digest, InvalidDigest};
+use crate::names::shorten;
 
 /// Why a content is refused. Every message names the field and what would be right.
 #[derive(Debug, Snafu)]
@@ -111,10 +112,6 @@ pub fn roots_of(parts: &Parts) -> Result<BTreeMap<Digest, u64>, InvalidDigest> {
     let files = parts.files.iter().map(|file| (&file.digest, file.size));
     let blobs = parts.blobs.iter().map(|(digest, size)| (digest, *size));
     files.chain(blobs).map(|(digest, size)| Ok((digest.parse()?, size))).collect()
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(140).collect()
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Now and then: going on with what another process left, and forgetting what is old.
 
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use futures::future::{BoxFuture, FutureExt};
 
 use super::error::UploadError;
+use super::observe::Rest;
 use super::status::Status;
 use super::{Inner, UploadId, Uploads};
 use crate::catalogue::InFlight;
@@ -24,11 +26,13 @@ impl Uploads {
         }
     }
 
-    /// Looks at all uploads once. Only those whose status stays the same are read.
+    /// Looks at all uploads once. A status is read when it is new, or has been the same for so long that whoever should work
+    /// on the upload may have stopped.
     ///
     /// # Errors
     /// A listing that fails.
     pub async fn scan(&self) -> Result<(), StorageError> {
+        let began = Instant::now();
         let (mut there, mut old) = (HashSet::new(), Vec::new());
         let parts = self.store().parts().await?;
         for (part, item) in &parts {
@@ -37,12 +41,14 @@ impl Uploads {
             if age.is_some_and(|age| age >= self.inner.pace.expiry) {
                 old.push((id.clone(), version.clone()));
             } else if self.is_quiet(id, version)
-                && let Err(error) = self.look(id).await
+                && let Err(error) = self.look(id, version, began).await
             {
                 tracing::warn!(upload.id = %id, %error, "an upload can't be looked at");
             }
         }
-        self.inner.observed.lock().unwrap_or_else(PoisonError::into_inner).keep(&there);
+        self.observed().keep(&there);
+        self.writes().keep(&there);
+        self.release_others(&there, began).await;
         for (id, version) in old {
             if let Err(error) = self.forget(&id, &version).await {
                 tracing::warn!(upload.id = %id, %error, "an old upload can't be removed");
@@ -62,45 +68,72 @@ impl Uploads {
 
     /// Whether the status of an upload that this process doesn't work on may be that of a stopped one.
     fn is_quiet(&self, id: &UploadId, version: &Version) -> bool {
-        if self.running().contains(id) {
-            return false;
-        }
-        self.is_silent(id, version)
+        !self.inner.running.has(id) && self.is_silent(id, version)
     }
 
-    async fn look(&self, id: &UploadId) -> Result<(), UploadError> {
-        let Some((status, version)) = self.store().status(id).await? else { return Ok(()) };
+    /// Looks at an upload whose status was listed after `began`.
+    async fn look(&self, id: &UploadId, listed: &Version, began: Instant) -> Result<(), UploadError> {
+        let known = self.observed().rest(id, listed);
+        let rest = match known {
+            Some(rest) => Some(rest),
+            None => self.read_rest(id, listed).await?,
+        };
+        if rest == Some(Rest::Over) {
+            // Held since it was announced or sent here, although another process worked on it.
+            self.release_before(id, began).await;
+        }
+        Ok(())
+    }
+
+    /// Reads a status, and goes on with the upload if nobody does.
+    async fn read_rest(&self, id: &UploadId, listed: &Version) -> Result<Option<Rest>, UploadError> {
+        let (status, version) = match self.store().status(id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                if matches!(error, UploadError::Damaged { .. }) {
+                    self.observed().note_rest(id, listed, Some(Rest::Over), Instant::now());
+                }
+                return Err(error);
+            }
+        };
+        let rest = Rest::of(&status);
+        self.observed().note_rest(id, &version, rest, Instant::now());
         if self.is_abandoned(id, &status, &version) {
             self.resume(id, status, version).await?;
         }
-        Ok(())
+        Ok(rest)
     }
 
     /// Begins again with what another process left.
     pub(super) async fn resume(&self, id: &UploadId, status: Status, version: Version) -> Result<(), UploadError> {
         let record = self.store().record(id, &status.content).await?;
         let owned = status.owned(&self.inner.me);
-        if !self.running().insert(id.clone()) {
-            return Ok(());
-        }
+        let Some(mark) = self.inner.running.mark(id) else { return Ok(()) };
         match self.store().put_status(id, &owned, Condition::Unchanged(version)).await {
             Ok(version) => {
                 tracing::info!(upload.id = %id, "goes on with an upload that another process left");
-                self.start(record, owned, version);
+                self.start(mark, record, owned, version);
                 Ok(())
             }
-            Err(error) => {
-                self.running().remove(id);
-                // Somebody was quicker.
-                if matches!(error, StorageError::ConditionFailed { .. }) { Ok(()) } else { Err(error.into()) }
-            }
+            // Somebody was quicker.
+            Err(StorageError::ConditionFailed { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Removes an upload that was old when it was listed, unless somebody touched it since.
     async fn forget(&self, id: &UploadId, listed: &Version) -> Result<(), UploadError> {
-        let Some((status, version)) = self.store().status(id).await? else { return Ok(()) };
-        if version == *listed && self.store().remove(id, &status, &version).await? {
+        let removed = match self.store().status(id).await {
+            Ok(Some((status, version))) => version == *listed && self.store().remove(id, &status, &version).await?,
+            Ok(None) => false,
+            // What it consists of goes when it is found without a status.
+            Err(UploadError::Damaged { .. }) => {
+                self.store().storage.delete_unchanged(&keys::upload_status(id), listed).await?
+            }
+            Err(error) => return Err(error),
+        };
+        if removed {
             self.release(id).await;
             tracing::info!(upload.id = %id, "an upload expired");
         }

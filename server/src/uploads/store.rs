@@ -16,8 +16,10 @@ use crate::digest::Digest;
 use crate::storage::keys::{self, Key, UploadPart};
 use crate::storage::{Condition, Item, Storage, StorageError, Version, for_each_item};
 
-/// Most bytes of a content, as it is sent and as it is kept.
-pub const CONTENT_LIMIT: u64 = 64 << 20;
+/// Most bytes of a content as it is sent.
+pub const CONTENT_LIMIT: usize = 64 << 20;
+/// Most bytes of a content as it is kept: written anew, it may be somewhat longer.
+const KEPT_LIMIT: u64 = 2 * CONTENT_LIMIT as u64;
 /// Most bytes of a status.
 const STATUS_LIMIT: u64 = 1 << 20;
 /// Contents that are kept in memory.
@@ -39,12 +41,15 @@ impl Store {
     }
 
     /// Where an upload is; `None` if there is no such upload.
-    pub(super) async fn status(&self, id: &UploadId) -> Result<Option<(Status, Version)>, StorageError> {
+    pub(super) async fn status(&self, id: &UploadId) -> Result<Option<(Status, Version)>, UploadError> {
         let key = keys::upload_status(id);
         match self.storage.get(&key, STATUS_LIMIT).await {
             Ok((bytes, version)) => Ok(Some((parsed(&key, &bytes)?, version))),
             Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
+            Err(StorageError::TooLarge { key, limit }) => {
+                error::DamagedSnafu { key, message: format!("it has more than {limit} bytes") }.fail()
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -56,7 +61,7 @@ impl Store {
         condition: Condition,
     ) -> Result<Version, StorageError> {
         let key = keys::upload_status(id);
-        let bytes = document(&key, status)?;
+        let bytes = document(key.as_str(), status)?;
         match self.storage.put(&key, bytes.clone(), condition).await {
             Err(error @ StorageError::ConditionFailed { .. }) => match self.storage.get(&key, STATUS_LIMIT).await {
                 Ok((there, version)) if there == bytes => Ok(version),
@@ -66,19 +71,29 @@ impl Store {
         }
     }
 
-    /// Keeps a content; returns the digits of its digest.
-    pub(super) async fn put_content(&self, id: &UploadId, content: &PackageContent) -> Result<String, StorageError> {
-        let bytes = document(&keys::upload_status(id), content)?;
-        let hex = Digest::sha256(&bytes).hex().to_owned();
-        let key = keys::upload_content(id, &hex);
-        match self.storage.put(&key, bytes.clone(), Condition::Absent).await {
+    /// Checks a content and puts it into the form in which it is kept, away from the threads that answer requests.
+    ///
+    /// # Errors
+    /// A content that can't be published.
+    pub(super) async fn prepare(&self, content: PackageContent) -> Result<Prepared, UploadError> {
+        let limits = self.limits;
+        let prepared = tokio::task::spawn_blocking(move || Prepared::new(content, &limits)).await;
+        prepared.map_err(|error| error::stopped(keys::PACKAGE_UPLOADS, error))?
+    }
+
+    /// Keeps a content; returns what it is, and the digits of its digest.
+    pub(super) async fn put_content(&self, prepared: Prepared) -> Result<(Record, String), StorageError> {
+        let Prepared { record, document, hex } = prepared;
+        let key = keys::upload_content(&record.id, &hex);
+        match self.storage.put(&key, document.clone(), Condition::Absent).await {
             // It may be about to be removed as an old one: made new, it stays.
-            Err(StorageError::ConditionFailed { .. }) if self.storage.renew(&key).await? => Ok(hex),
+            Err(StorageError::ConditionFailed { .. }) if self.storage.renew(&key).await? => {}
             Err(StorageError::ConditionFailed { .. }) => {
-                self.storage.put(&key, bytes, Condition::Absent).await.map(|_| hex)
+                self.storage.put(&key, document, Condition::Absent).await?;
             }
-            other => other.map(|_| hex),
+            other => drop(other?),
         }
+        Ok((record, hex))
     }
 
     /// What an upload consists of.
@@ -87,11 +102,11 @@ impl Store {
         if let Some(record) = self.find(key.as_str()) {
             return Ok(record);
         }
-        let (bytes, _) = self.storage.get(&key, CONTENT_LIMIT).await?;
-        let content: PackageContent = parsed(&key, &bytes)?;
-        let limits = self.limits;
-        let checked = tokio::task::spawn_blocking(move || Record::check(content, &limits)).await;
-        let record = Arc::new(checked.map_err(|error| error::stopped(&key, error))??);
+        let (bytes, _) = self.storage.get(&key, KEPT_LIMIT).await?;
+        let (of, limits) = (key.clone(), self.limits);
+        let check = move || Ok::<_, UploadError>(Record::check(parsed(&of, &bytes)?, &limits)?);
+        let checked = tokio::task::spawn_blocking(check).await;
+        let record = Arc::new(checked.map_err(|error| error::stopped(key.as_str(), error))??);
         self.keep(key.to_string(), Arc::clone(&record));
         Ok(record)
     }
@@ -121,20 +136,25 @@ impl Store {
         Ok(found)
     }
 
-    /// Where every upload is. One whose status can't be read is named in the log and left out.
+    /// Where every upload is. One whose status is damaged is named in the log and left out: nobody can go on with it.
+    ///
+    /// # Errors
+    /// A store that fails. What it doesn't say may be anything, so that an answer without it would be wrong.
     pub(super) async fn statuses(&self) -> Result<Vec<(UploadId, Status)>, StorageError> {
         let ids = self.parts().await?.into_iter().filter_map(|(part, _)| match part {
             UploadPart::Status(id) => Some(id),
             UploadPart::Content(..) => None,
         });
         let read = async |id: UploadId| match self.status(&id).await {
-            Ok(found) => found.map(|(status, _)| (id, status)),
+            Ok(found) => Ok(found.map(|(status, _)| (id, status))),
+            Err(UploadError::Store { source }) => Err(source),
             Err(error) => {
-                tracing::error!(upload.id = %id, %error, "an upload can't be read");
-                None
+                tracing::error!(upload.id = %id, %error, "an upload is left out");
+                Ok(None)
             }
         };
-        Ok(stream::iter(ids).map(read).buffer_unordered(LOOKS).filter_map(std::future::ready).collect().await)
+        let reads = stream::iter(ids).map(read).buffer_unordered(LOOKS);
+        reads.try_filter_map(|found| std::future::ready(Ok(found))).try_collect().await
     }
 
     /// Bytes of a blob that the store has; `None` if it hasn't.
@@ -213,6 +233,24 @@ impl Store {
     }
 }
 
+/// A content that was found right.
+pub(super) struct Prepared {
+    pub(super) record: Record,
+    /// As it is kept.
+    document: Bytes,
+    /// Digits of the document's digest.
+    hex: String,
+}
+
+impl Prepared {
+    fn new(content: PackageContent, limits: &Limits) -> Result<Self, UploadError> {
+        let document = document(keys::PACKAGE_UPLOADS, &content)?;
+        let record = Record::check(content, limits)?;
+        let hex = Digest::sha256(&document).hex().to_owned();
+        Ok(Self { record, document, hex })
+    }
+}
+
 /// A blob that the store lacks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Missing {
@@ -222,11 +260,12 @@ pub(super) struct Missing {
     pub(super) offset: u64,
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, StorageError> {
-    serde_json::from_slice(bytes).map_err(|error| StorageError::from_io(key.as_str(), error.into()))
+fn parsed<T: serde::de::DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, UploadError> {
+    let read = serde_json::from_slice(bytes);
+    read.map_err(|error| error::DamagedSnafu { key: key.to_string(), message: error.to_string() }.build())
 }
 
-fn document(key: &Key, value: &impl serde::Serialize) -> Result<Bytes, StorageError> {
+fn document(key: &str, value: &impl serde::Serialize) -> Result<Bytes, StorageError> {
     let written = serde_json::to_vec(value).map(Bytes::from);
-    written.map_err(|error| StorageError::from_io(key.as_str(), error.into()))
+    written.map_err(|error| StorageError::from_io(key, error.into()))
 }

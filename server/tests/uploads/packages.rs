@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use server::storage::memory::MemoryStorage;
 
 use crate::common::bundles::package;
+use crate::common::faulty::{Faulty, When};
 use crate::common::source::Source;
 use crate::common::{Answer, Client, Setup, client, spec};
 use crate::sender::{announced, bring};
@@ -117,4 +118,26 @@ async fn what_a_package_consists_of_can_be_brought_to_another_registry() {
     let foreign = server::digest::Digest::sha256(b"another's");
     let foreign = from.get(&format!("/api/v1/packages/redis/1/blobs/{foreign}")).await;
     assert_eq!(foreign.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_list_without_what_could_not_be_read_for_now_is_never_given() {
+    let storage = Arc::new(MemoryStorage::new());
+    let first = Setup::on(Arc::clone(&storage) as Arc<_>).start().await.unwrap();
+    bring(&first, &package("redis", "1", "redis:5")).await;
+    announced(&first, &package("other", "1", "other:1").content()).await;
+    let start = async |when| {
+        let faulty = Arc::new(Faulty::new(Arc::clone(&storage) as Arc<_>, when));
+        (Setup::on(Arc::clone(&faulty) as Arc<_>).start().await.unwrap(), faulty)
+    };
+    let (client, sound) = start(When::From(usize::MAX)).await;
+    let before = sound.calls();
+    let whole = client.get("/api/v1/packages").await.json();
+    assert_eq!(whole["packages"].as_array().unwrap().len(), 2);
+    assert!(sound.calls() >= before + 4, "a package and an upload are listed and read");
+    for call in before + 1..=sound.calls() {
+        let (client, _) = start(When::Only(call)).await;
+        assert_eq!(client.get("/api/v1/packages").await.status, StatusCode::SERVICE_UNAVAILABLE, "call {call}");
+        assert_eq!(client.get("/api/v1/packages").await.json(), whole);
+    }
 }

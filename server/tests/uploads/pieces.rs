@@ -55,6 +55,28 @@ async fn a_piece_that_does_not_go_on_where_the_registry_is_gets_the_right_place(
 }
 
 #[tokio::test]
+async fn a_piece_out_of_order_does_not_end_another_that_is_on_its_way() {
+    for (client, _folder) in each_store().await {
+        let id = upload(&client).await;
+        let (sender, pieces) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+        let body =
+            futures::stream::unfold(pieces, |mut pieces| async { pieces.recv().await.map(|next| (next, pieces)) });
+        let (other, other_id) = (client.clone(), id.clone());
+        let sending =
+            tokio::spawn(async move { patch(&other, &other_id, &digest(), 0, Body::from_stream(body)).await.status });
+        sender.send(Ok(Bytes::from(&FILE[..4]))).await.unwrap();
+        // The first piece has been asked for when there is room for a second one behind it.
+        sender.send(Ok(Bytes::from(&FILE[4..7]))).await.unwrap();
+        let wrong = patch(&client, &id, &digest(), 3, &FILE[3..]).await;
+        assert_eq!((wrong.status, wrong.header("upload-offset")), (StatusCode::CONFLICT, "0"));
+        sender.send(Ok(Bytes::from(&FILE[7..]))).await.unwrap();
+        drop(sender);
+        assert_eq!(sending.await.unwrap(), StatusCode::NO_CONTENT);
+        assert_eq!(offset(&client, &id, &digest()).await, 10);
+    }
+}
+
+#[tokio::test]
 async fn a_transfer_that_breaks_keeps_what_arrived() {
     // faults.md 12.
     for (client, _folder) in each_store().await {

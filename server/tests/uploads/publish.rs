@@ -1,12 +1,18 @@
 //! From the announcement to the catalogue.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use api::{FailureReason, State};
 use axum::body::Body;
 use http::{Method, StatusCode};
+use server::storage::memory::MemoryStorage;
+use tokio::sync::Semaphore;
 
 use crate::common::bundles::{Package, package};
+use crate::common::faulty::Faulty;
 use crate::common::source::Source;
-use crate::common::{client, spec};
+use crate::common::{Setup, client, spec};
 use crate::sender::{announce, announced, bring, complete, each_store, send, settled};
 
 #[tokio::test]
@@ -170,4 +176,26 @@ async fn a_package_without_files_and_images_needs_no_blob() {
     let upload = announced(&client, &bare.content()).await;
     assert!(upload.missing.is_empty() && upload.state == State::Pending);
     assert_eq!(bring(&client, &bare).await.state, State::Added);
+}
+
+#[tokio::test]
+async fn a_publication_that_is_asked_for_twice_at_once_is_worked_on_once() {
+    let gate = Arc::new(Semaphore::new(1000));
+    let storage = Faulty::gated(Arc::new(MemoryStorage::new()), "package-uploads/", Arc::clone(&gate));
+    let client = Setup::on(Arc::new(storage)).start().await.unwrap();
+    let redis = package("redis", "1", "redis:5");
+    let upload = announced(&client, &redis.content()).await;
+    send(&client, &redis, &upload).await;
+    gate.forget_permits(gate.available_permits());
+    let open = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        gate.add_permits(1000);
+    };
+    let (one, two, ()) = tokio::join!(complete(&client, &upload.id), complete(&client, &upload.id), open);
+    assert_eq!((one.status, two.status), (StatusCode::ACCEPTED, StatusCode::ACCEPTED), "{} {}", one.text(), two.text());
+    assert_eq!(settled(&client, &upload.id).await.state, State::Added);
+    // A second piece of work would end about now.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let lines = client.audit.kept();
+    assert_eq!(lines.iter().filter(|line| line.contains(r#""action":"add""#)).count(), 1, "{lines:?}");
 }

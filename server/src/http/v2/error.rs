@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::super::answer::outside;
 use crate::auth::AuthError;
-use crate::images::{ImageError, Interruption, MANIFEST_LIMIT};
+use crate::images::{ImageError, MANIFEST_LIMIT};
+use crate::incoming::Interruption;
 use crate::storage::StorageError;
 
 /// Why a request on `/v2/` got no content.

@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::super::answer::insert;
-use super::arriving::arriving;
+use super::super::arriving::arriving;
 use super::error::V2Error;
 use super::{CONTENT_DIGEST, Call};
 use crate::auth::table;

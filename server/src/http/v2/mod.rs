@@ -1,6 +1,5 @@
 //! `/v2/`: images, as the OCI Distribution Specification 1.1 says.
 
-mod arriving;
 mod catalog;
 mod content_range;
 pub(super) mod error;

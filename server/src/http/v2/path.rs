@@ -91,7 +91,11 @@ fn repository(name: &str) -> Result<Repository, V2Error> {
     name.parse().map_err(|error: crate::names::InvalidName| V2Error::NameInvalid(error.to_string()))
 }
 
-fn digest(text: &str) -> Result<Digest, V2Error> {
+/// A digest, as paths and queries have it.
+///
+/// # Errors
+/// One that is none.
+pub fn digest(text: &str) -> Result<Digest, V2Error> {
     text.parse().map_err(|error: crate::digest::InvalidDigest| V2Error::DigestInvalid(error.to_string()))
 }
 

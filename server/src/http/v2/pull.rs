@@ -6,14 +6,13 @@ use http::{HeaderMap, Method, StatusCode};
 use url::Url;
 
 use super::super::Server;
-use super::super::answer::{Label, head, insert, object, wanted};
+use super::super::answer::{Label, insert, sent};
 use super::error::V2Error;
 use super::{CONTENT_DIGEST, Call};
-use crate::catalogue::entry::{LINK_LIMIT, Link, TagTarget};
 use crate::digest::Digest;
 use crate::images::Named;
 use crate::names::Repository;
-use crate::storage::{Key, StorageError, keys};
+use crate::storage::{StorageError, keys};
 
 impl Call<'_> {
     /// `GET` and `HEAD` of `…/manifests/<reference>`.
@@ -22,12 +21,12 @@ impl Call<'_> {
         let (digest, media_type, size) = match named {
             Named::Digest(digest) => {
                 let unknown = || V2Error::ManifestUnknown(format!("{repository}@{digest}"));
-                let link: Link = small(server, &keys::manifest_link(repository, &digest)).await?.ok_or_else(unknown)?;
+                let link = self.images.manifest_link(repository, &digest).await?.ok_or_else(unknown)?;
                 (digest, link.media_type, link.size)
             }
             Named::Tag(tag) => {
                 let unknown = || V2Error::ManifestUnknown(format!("{repository}:{tag}"));
-                let target: TagTarget = small(server, &keys::tag(repository, &tag)).await?.ok_or_else(unknown)?;
+                let target = self.images.tag_target(repository, &tag).await?.ok_or_else(unknown)?;
                 let digest: Digest = target.digest.parse().map_err(|_| unknown())?;
                 (digest, target.media_type, target.size)
             }
@@ -87,33 +86,11 @@ async fn content(
     label: &Label<'_>,
     size: Option<u64>,
 ) -> Result<Option<Response>, V2Error> {
-    let (storage, key) = (server.catalogue.storage(), keys::blob(digest));
-    let answered = async {
-        if let Some(unmodified) = label.unmodified(headers) {
-            return Ok(unmodified);
-        }
-        match (method, size) {
-            (&Method::HEAD, Some(size)) => Ok(head(size, label)),
-            (&Method::HEAD, None) => Ok(head(storage.size(&key).await?, label)),
-            _ => object(storage.read(&key, wanted(method, headers, label)).await?, label).await,
-        }
-    };
-    match answered.await {
+    match sent(server.catalogue.storage().as_ref(), digest, method, headers, label, size).await {
         Ok(mut response) => {
             insert(response.headers_mut(), CONTENT_DIGEST, label.tag);
             Ok(Some(response))
         }
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// A small JSON object of the store; `None` if it isn't there.
-async fn small<T: serde::de::DeserializeOwned>(server: &Server, key: &Key) -> Result<Option<T>, V2Error> {
-    match server.catalogue.storage().get(key, LINK_LIMIT).await {
-        Ok((bytes, _)) => Ok(serde_json::from_slice(&bytes)
-            .inspect_err(|error| tracing::error!(%key, %error, "damaged; treated as not there"))
-            .ok()),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error.into()),
     }

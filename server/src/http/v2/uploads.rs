@@ -8,11 +8,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use url::form_urlencoded;
 
 use super::super::answer::insert;
-use super::arriving::arriving;
+use super::super::arriving::arriving;
 use super::error::V2Error;
-use super::{CONTENT_DIGEST, Call, content_range};
+use super::{CONTENT_DIGEST, Call, content_range, path};
 use crate::auth::table::Verb;
-use crate::digest::{Digest, InvalidDigest};
+use crate::digest::Digest;
 use crate::images::{ImageError, Span};
 use crate::names::Repository;
 use crate::storage::SessionId;
@@ -24,12 +24,12 @@ impl Call<'_> {
     /// `POST …/blobs/uploads/`: a session; the blob itself with `digest`; another repository's blob with `mount` and `from`.
     pub(super) async fn begin_upload(&self, repository: &Repository, body: Body) -> Result<Response, V2Error> {
         if let Some(digest) = self.query("digest") {
-            let digest = parse_digest(&digest)?;
+            let digest = path::digest(&digest)?;
             self.images.upload_whole(repository, &digest, arriving(body)).await?;
             return Ok(created(repository, &digest));
         }
         if let Some(digest) = self.query("mount") {
-            let digest = parse_digest(&digest)?;
+            let digest = path::digest(&digest)?;
             if self.mount(repository, &digest).await? {
                 return Ok(created(repository, &digest));
             }
@@ -79,7 +79,7 @@ impl Call<'_> {
                 "the query must name the digest of the whole blob: ?digest=sha256:…".into(),
             ));
         };
-        let digest = parse_digest(&digest)?;
+        let digest = path::digest(&digest)?;
         let length = body.size_hint().exact();
         let span = if length == Some(0) { None } else { self.span(&body)? };
         let finished = self.images.finish_upload(repository, id, &digest, span, length, arriving(body)).await;
@@ -114,10 +114,6 @@ impl Call<'_> {
         let query = self.parts.uri.query().unwrap_or_default();
         form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
-}
-
-fn parse_digest(text: &str) -> Result<Digest, V2Error> {
-    text.parse().map_err(|error: InvalidDigest| V2Error::DigestInvalid(error.to_string()))
 }
 
 /// 201 with where the blob can be pulled.

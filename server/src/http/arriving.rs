@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use tokio::time::timeout;
 
-use crate::images::{Incoming, Interruption};
+use crate::incoming::{Incoming, Interruption};
 
 /// How long is waited for the least that must come.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const LEAST: usize = 64 << 10;
 
 /// The body as a stream that ends when it breaks off or comes too slowly.
-pub fn arriving(body: Body) -> Incoming<'static> {
+pub(super) fn arriving(body: Body) -> Incoming<'static> {
     watched(body, PATIENCE, LEAST)
 }
 
