@@ -15,7 +15,8 @@ use super::{
     paths,
     progress::Progress,
     versions::{
-        CONFORMANCE, COREDNS, CRANE, DOCKER, HELM, KUBERNETES, LOCAL_PATH_PROVISIONER, MINIO, ORAS, PAUSE, VERSITYGW,
+        CONFORMANCE, COREDNS, COSIGN, CRANE, DOCKER, HELM, KUBERNETES, LOCAL_PATH_PROVISIONER, MINIO, ORAS, PAUSE,
+        VERSITYGW,
     },
 };
 
@@ -58,6 +59,14 @@ pub(crate) fn ensure_minio(progress: &Progress) -> Result<PathBuf> {
 /// Builds the S3 server versitygw unless the cache holds it, and says where its program is.
 pub(crate) fn ensure_versitygw(progress: &Progress) -> Result<PathBuf> {
     ensure_module(progress, "versitygw", VERSITYGW, "about 3 minutes", "github.com/versity/versitygw/cmd/versitygw")
+}
+
+/// Builds cosign unless the cache holds it, and says where its program is.
+pub(crate) fn ensure_cosign(progress: &Progress) -> Result<PathBuf> {
+    ensure(progress, "cosign", COSIGN, "about 5 minutes", |source, output| {
+        install(source, output, "github.com/sigstore/cosign/v3/cmd/cosign", COSIGN)
+    })?;
+    Ok(paths::binaries("cosign", COSIGN).join("cosign"))
 }
 
 /// Builds clients of a registry unless the cache holds them.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     error::Result,
-    go_build::{ensure_minio, ensure_versitygw},
+    go_build::{ensure_cosign, ensure_minio, ensure_versitygw},
     prerequisites::ensure_go,
     progress::Progress,
     up::lock,
@@ -19,8 +19,11 @@ pub struct Tool {
 }
 
 /// All of them.
-pub const TOOLS: [Tool; 2] =
-    [Tool { name: "minio", ensure: ensure_minio }, Tool { name: "versitygw", ensure: ensure_versitygw }];
+pub const TOOLS: [Tool; 3] = [
+    Tool { name: "minio", ensure: ensure_minio },
+    Tool { name: "versitygw", ensure: ensure_versitygw },
+    Tool { name: "cosign", ensure: ensure_cosign },
+];
 
 impl Tool {
     /// Builds it unless the cache holds it, and says where it is.

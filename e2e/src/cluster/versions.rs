@@ -12,6 +12,8 @@ pub(crate) const LOCAL_PATH_PROVISIONER: &str = "v0.0.30";
 pub(crate) const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
 /// A second S3 server, by other people, over a POSIX folder.
 pub(crate) const VERSITYGW: &str = "v1.8.0";
+/// cosign, whose signatures and ours must be good to each other.
+pub(crate) const COSIGN: &str = "v3.1.3";
 /// Our own pause program; raise it when `pause.c` changes.
 pub(crate) const PAUSE: &str = "v1";
 /// Raised when the content of the harness' own images changes otherwise than by the versions above.
