@@ -85,8 +85,8 @@ impl Sink for Hashing {
             if count == 0 {
                 break;
             }
-            keeps &=
-                (size > 0 || bytes.starts_with(b"{")) && size + bytes.len() as u64 <= Limits::default().image_manifest;
+            let fits = size + bytes.len() as u64 <= Limits::default().image_manifest;
+            keeps &= fits && (size > 0 || may_begin_object(bytes));
             if keeps {
                 self.spool.write_all(bytes)?;
             }
@@ -108,5 +108,26 @@ impl Sink for Hashing {
         let mut bytes = Vec::new();
         (&self.spool).take(size).read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+}
+
+/// Whether a JSON object can begin like this.
+fn may_begin_object(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().first().is_none_or(|first| *first == b'{')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_kept_with_the_blanks_before_them_and_other_content_is_not() {
+        let mut sink = Hashing { spool: tempfile::tempfile().unwrap(), end: 0, documents: HashMap::new() };
+        for (body, kept) in [("{}", true), ("\r\n\t {}", true), ("  ", true), ("layer", false), (" [", false)] {
+            let taken = sink.blob(&mut body.as_bytes()).unwrap();
+            assert_eq!(taken.digest, bundle::digest::sha256(body.as_bytes()));
+            let read = sink.read_back(&taken.digest, 100);
+            assert_eq!(read.ok(), kept.then(|| body.as_bytes().to_vec()), "{body:?}");
+        }
     }
 }
