@@ -177,7 +177,9 @@ struct Sent {
 
 impl Sent {
     async fn send(api: &Api, path: &Path) -> Result<Self, AddError> {
-        let opened = read(path)?;
+        let owned = path.to_owned();
+        let reading = tokio::task::spawn_blocking(move || read(&owned));
+        let opened = reading.await.map_err(io::Error::other).context(OpenSnafu)??;
         let bundle = opened.bundle();
         let content = content(bundle).context(UploadSnafu)?;
         let upload = api.open_upload(&content).await.context(CallSnafu)?;
