@@ -33,7 +33,7 @@ impl BundleFile {
         let whole = Shared::new(file);
         let mut parts =
             Parts { file: whole.clone(), unpacked: Shared::new(unpacked), places: BTreeMap::new(), next: None, end: 0 };
-        let input = Counted { input: whole.from(0), advance };
+        let input = Counted { input: whole.read(0, u64::MAX), advance };
         let bundle = stream::read(input, &mut parts, limits)?;
         Ok(Self { bundle, parts })
     }
@@ -44,19 +44,12 @@ impl BundleFile {
         &self.bundle
     }
 
-    /// Bytes of a file or image blob.
-    #[must_use]
-    pub fn size(&self, digest: &str) -> Option<u64> {
-        self.parts.places.get(digest).map(|place| place.size)
-    }
-
     /// A file or image blob from its byte `from` on. The one who reads it compares its digest: the file may have changed.
     #[must_use]
-    pub fn part(&self, digest: &str, from: u64) -> Option<impl Read + Send + use<>> {
+    pub fn part(&self, digest: &str, from: u64) -> Option<BlobReader> {
         let place = self.parts.places.get(digest)?;
         let file = if place.unpacked { &self.parts.unpacked } else { &self.parts.file };
-        let skipped = from.min(place.size);
-        Some(file.from(place.offset + skipped).take(place.size - skipped))
+        Some(file.read(place.offset + from.min(place.size), place.offset + place.size))
     }
 }
 
@@ -119,7 +112,7 @@ impl Sink for Parts {
             self.places.get(digest).filter(|place| place.size <= limit).ok_or_else(wrong)?;
         let mut bytes = Vec::new();
         let file = if unpacked { &self.unpacked } else { &self.file };
-        file.from(offset).take(size).read_to_end(&mut bytes)?;
+        file.read(offset, offset + size).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 }
@@ -133,8 +126,8 @@ impl Shared {
         Self(Arc::new(Mutex::new(file)))
     }
 
-    fn from(&self, position: u64) -> At {
-        At { file: self.clone(), position }
+    fn read(&self, position: u64, end: u64) -> BlobReader {
+        BlobReader { file: self.clone(), position, end }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
@@ -150,18 +143,22 @@ impl Shared {
     }
 }
 
-/// A place in a shared file.
-struct At {
+/// Bytes of a bundle from one place to another, read from where they are. A clone goes on from the same place by itself.
+#[derive(Clone, Debug)]
+pub struct BlobReader {
     file: Shared,
     position: u64,
+    end: u64,
 }
 
-impl Read for At {
+impl Read for BlobReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let position = self.position;
+        let left = usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX);
+        let length = left.min(out.len());
         let count = self.file.with(|file| {
             file.seek(SeekFrom::Start(position))?;
-            file.read(out)
+            file.read(out.get_mut(..length).unwrap_or_default())
         })?;
         self.position += count as u64;
         Ok(count)

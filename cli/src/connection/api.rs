@@ -2,7 +2,7 @@
 
 use api::upload::UPLOAD_OFFSET;
 use api::{ApiError, BASE_PATH, PackageContent, PackageInfo, PackageList, ServerStatus, Upload};
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RANGE, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE, RETRY_AFTER};
 use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use snafu::ResultExt;
@@ -110,20 +110,21 @@ impl Api {
         self.offset_of(answer.headers())
     }
 
-    /// Sends a piece of a blob that begins at `offset`. One attempt: where to go on is for the registry to say.
+    /// Sends a piece of a blob that begins at `offset`; `body` makes it, again where the token had ended. One attempt: where to
+    /// go on is for the registry to say.
     pub async fn patch(
         &self,
         id: &str,
         digest: &str,
         offset: u64,
         size: u64,
-        body: Body,
+        body: impl Fn() -> Body,
     ) -> Result<Patched, CallError> {
-        let path = ["uploads", id, "blobs", digest];
-        let request = self.request(Method::PATCH, &path).await?;
-        let request = request.header(UPLOAD_OFFSET, offset).header(CONTENT_LENGTH, size);
-        let request = request.header(CONTENT_TYPE, "application/octet-stream");
-        let answer = self.sent(request.body(body)).await?;
+        let piece = |request: RequestBuilder| {
+            let request = request.header(UPLOAD_OFFSET, offset).header(CONTENT_LENGTH, size);
+            request.header(CONTENT_TYPE, "application/octet-stream").body(body())
+        };
+        let answer = self.authorized(Method::PATCH, &["uploads", id, "blobs", digest], piece).await?;
         match (answer.status(), self.offset_of(answer.headers())) {
             (StatusCode::CONFLICT, Ok(right)) => Ok(Patched::Elsewhere(right)),
             (status, offset) if status.is_success() => offset.map(Patched::Taken),
@@ -175,21 +176,35 @@ impl Api {
         }
     }
 
-    /// One attempt, a second one when the token had ended.
+    /// One attempt.
     async fn once(
         &self,
         method: Method,
         path: &[&str],
         add: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, CallError> {
-        let mut answer = self.sent(add(self.request(method.clone(), path).await?)).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED && self.credentials.renew().await {
-            answer = self.sent(add(self.request(method, path).await?)).await?;
-        }
+        let answer = self.authorized(method, path, add).await?;
         if answer.status().is_success() { Ok(answer) } else { Err(self.refusal(answer).await) }
     }
 
-    async fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, CallError> {
+    /// Every answer but refusals of a token in whose place there is another one: a token may have ended.
+    async fn authorized(
+        &self,
+        method: Method,
+        path: &[&str],
+        add: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, CallError> {
+        let shown = self.credentials.authorization().await.context(TokenSnafu)?;
+        let answer = self.sent(add(self.request(method.clone(), path, shown.as_ref()))).await?;
+        let refused = shown.filter(|_| answer.status() == StatusCode::UNAUTHORIZED);
+        let Some(refused) = refused else { return Ok(answer) };
+        match self.credentials.instead_of(&refused).await.context(TokenSnafu)? {
+            Some(other) => self.sent(add(self.request(method, path, Some(&other)))).await,
+            None => Ok(answer),
+        }
+    }
+
+    fn request(&self, method: Method, path: &[&str], authorization: Option<&HeaderValue>) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(BASE_PATH.split('/').filter(|segment| !segment.is_empty())).extend(path);
@@ -197,12 +212,11 @@ impl Api {
         if self.verbosity > 0 {
             message(&format!("{method} {url}"));
         }
-        let authorization = self.credentials.authorization().await.context(TokenSnafu)?;
         let request = self.client.request(method, url);
-        Ok(match authorization {
+        match authorization {
             Some(value) => request.header(AUTHORIZATION, value),
             None => request,
-        })
+        }
     }
 
     async fn sent(&self, request: RequestBuilder) -> Result<Response, CallError> {

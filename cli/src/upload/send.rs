@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::{MissingBlob, Upload};
-use bundle::file::BundleFile;
+use bundle::file::{BlobReader, BundleFile};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use reqwest::Body;
 use snafu::{OptionExt, ResultExt, ensure};
@@ -65,7 +65,8 @@ impl Blob<'_> {
         let (mut offset, mut failures) = (*offset, 0);
         loop {
             let length = size.saturating_sub(offset).min(PIECE);
-            let body = self.piece(offset, length)?;
+            let part = self.bundle.part(digest, offset).context(NotThereSnafu { digest })?;
+            let body = || self.piece(part.clone(), offset, length);
             let reached = match self.api.patch(self.id, digest, offset, length, body).await {
                 Ok(Patched::Taken(next)) => {
                     sent.fetch_add(length, Ordering::Relaxed);
@@ -92,16 +93,14 @@ impl Blob<'_> {
         self.api.offset(self.id, &self.missing.digest).await.context(CallSnafu)
     }
 
-    fn piece(&self, offset: u64, length: u64) -> Result<Body, UploadError> {
-        let digest = &self.missing.digest;
-        let part = self.bundle.part(digest, offset).context(NotThereSnafu { digest })?;
+    fn piece(&self, part: BlobReader, offset: u64, length: u64) -> Body {
         let (progress, told) = (Arc::clone(self.progress), Arc::clone(&self.told));
         let mut position = offset;
         let counted = chunks(part.take(length)).inspect_ok(move |chunk| {
             position += chunk.len() as u64;
             tell(&progress, &told, position);
         });
-        Ok(Body::wrap_stream(counted))
+        Body::wrap_stream(counted)
     }
 }
 

@@ -1,13 +1,16 @@
 //! The registry found through a cluster.
 
 use std::fs;
+use std::time::Duration;
 
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::kubernetes::{Answers, Kubernetes, REGISTRIES, condition, list, registry};
 use crate::packages::built;
 use crate::program::{fail, succeed};
 use crate::server::Server;
+use crate::stand_in::{Asked, StandIn};
 
 const CLUSTER: &str = "--kubeconfig=kubeconfig";
 
@@ -19,7 +22,7 @@ fn of(server: &Server) -> Value {
 
 fn answers(registries: &[Value]) -> Answers {
     let token = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": {"audiences": []},
-        "status": {"token": "made-for-the-publisher", "expirationTimestamp": "2126-01-01T00:00:00Z"}});
+        "status": {"token": "made-for-the-publisher-#", "expirationTimestamp": "2126-01-01T00:00:00Z"}});
     Answers::from([
         (("GET", REGISTRIES.to_owned()), list(registries)),
         (("POST", "/api/v1/namespaces/apps/serviceaccounts/blue-publisher/token".to_owned()), token),
@@ -47,6 +50,25 @@ fn address_certificate_and_token_come_from_the_cluster() {
     let removed =
         succeed(folder.path(), &["registry", "remove", "--package-name=sample", "--package-version=1", CLUSTER]);
     assert_eq!(removed.out, "Removed package sample 1\n");
+}
+
+/// Four blobs on their way when the token ends: each is told so at another time.
+#[test]
+fn a_token_that_ends_while_blobs_are_sent_is_renewed_once_and_nothing_is_lost() {
+    let ended = |asked: &Asked| {
+        let first = asked.authorization.ends_with("-1");
+        let after = Duration::from_millis(100 * (1 + asked.before as u64));
+        (asked.what.starts_with("PATCH") && first).then_some((StatusCode::UNAUTHORIZED, after))
+    };
+    let (folder, stand_in) = (tempfile::tempdir().unwrap(), StandIn::start(ended));
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    let status = json!({"url": format!("http://localhost:{}", stand_in.port), "caBundle": authority});
+    let kubernetes = Kubernetes::start(folder.path(), answers(&[registry("blue", &status)]));
+    built(folder.path(), "sample", "1", &[b"a", b"bc", b"def", b"ghij"], &[]);
+    let ran = succeed(folder.path(), &["registry", "add", "--dcos-file=sample-1.dcos", "--wait", "--json", CLUSTER]);
+    assert!(ran.out.contains("\"bytesSent\":10"), "{}", ran.out);
+    let tokens = kubernetes.asked("POST /api/v1/namespaces/apps/serviceaccounts/blue-publisher/token").len();
+    assert_eq!(tokens, 2, "the first, and one in its place");
 }
 
 #[test]

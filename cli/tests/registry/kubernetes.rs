@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-/// Answers by method and path.
+/// Answers by method and path; a `#` in a string is how often this was asked for.
 pub type Answers = BTreeMap<(&'static str, String), Value>;
 
 #[derive(Clone)]
@@ -54,10 +55,16 @@ impl Kubernetes {
 
 async fn answer(State(shared): State<Shared>, method: Method, uri: Uri, body: Bytes) -> Response {
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    shared.asked.lock().unwrap().push((format!("{method} {}", uri.path()), body));
+    let what = format!("{method} {}", uri.path());
+    let times = {
+        let mut asked = shared.asked.lock().unwrap();
+        asked.push((what.clone(), body));
+        asked.iter().filter(|(known, _)| *known == what).count()
+    };
     let known = shared.answers.iter().find(|((known, path), _)| method == *known && uri.path() == path);
     if let Some((_, answer)) = known {
-        return axum::Json(answer.clone()).into_response();
+        return ([(CONTENT_TYPE, "application/json")], answer.to_string().replace('#', &times.to_string()))
+            .into_response();
     }
     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound",
         "message": format!("no {method} {}", uri.path())});
