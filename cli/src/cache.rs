@@ -84,6 +84,14 @@ impl Cache {
         Ok(None)
     }
 
+    /// The bytes of a small blob, if it is there and right.
+    pub fn read(&self, digest: &str) -> Result<Option<Vec<u8>>, CacheError> {
+        let Some(mut file) = self.find(digest)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).context(CacheSnafu { path: self.path(digest) })?;
+        Ok(Some(bytes))
+    }
+
     /// Puts a small document in and gives its digest.
     pub fn add(&self, bytes: &[u8]) -> Result<String, CacheError> {
         let digest = sha256(bytes);
@@ -289,6 +297,17 @@ mod tests {
         fs::write(cache.path(&digest), "evil").unwrap();
         assert!(cache.find(&digest).unwrap().is_none());
         assert!(!cache.path(&digest).exists());
+        assert!(cache.read(&cache.add(b"good").unwrap()).unwrap().is_some_and(|bytes| bytes == b"good"));
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_an_error_and_not_missing() {
+        let (_folder, cache) = cache();
+        let digest = sha256(b"a folder");
+        assert!(cache.read(&digest).unwrap().is_none());
+        fs::create_dir(cache.path(&digest)).unwrap();
+        let said = cache.read(&digest).unwrap_err().to_string();
+        assert!(said.contains(digest.trim_start_matches("sha256:")), "{said}");
     }
 
     #[test]

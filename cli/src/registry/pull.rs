@@ -9,7 +9,7 @@ use bundle::model::Descriptor;
 use bundle::reference::Reference;
 use futures::{StreamExt, TryStreamExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
-use snafu::{ResultExt, Snafu};
+use snafu::{OptionExt, ResultExt, Snafu};
 
 use super::client::{Client, authority};
 use super::hosts::{Hosts, HostsError};
@@ -160,7 +160,8 @@ impl Puller<'_> {
             },
             Outline::Manifest { config, .. } => {
                 self.blob(source, &config.digest, config.size, &|_| {}).await?;
-                let read = std::fs::read(self.cache.path(&config.digest)).unwrap_or_default();
+                let gone = || ContentSnafu { image, reason: format!("{} has left the cache meanwhile", config.digest) };
+                let read = self.cache.read(&config.digest).context(CacheSnafu)?.with_context(gone)?;
                 // What has no image config (charts, attestations) is for every platform.
                 match Platform::of_config(&read) {
                     Ok(platform) if !self.platforms.iter().any(|wanted| wanted.covers(&platform)) => {
@@ -213,8 +214,8 @@ impl Puller<'_> {
     ) -> Result<(Descriptor, Vec<u8>), PullError> {
         let image = source.image;
         let by_digest = wanted.starts_with("sha256:");
-        if by_digest && self.cache.find(wanted).context(CacheSnafu)?.is_some() {
-            let bytes = std::fs::read(self.cache.path(wanted)).unwrap_or_default();
+        let held = if by_digest { self.cache.read(wanted).context(CacheSnafu)? } else { None };
+        if let Some(bytes) = held {
             let noted: Option<String> = self.cache.noted(&type_key(wanted));
             let known = said.map(|said| said.media_type.clone()).or(noted);
             if let Some(media_type) = known.or_else(|| Some(media_type(&bytes, "")).filter(|known| !known.is_empty())) {
