@@ -95,7 +95,7 @@ async fn force(connection: &Connection, object: &Package) -> Result<(), Failure>
 async fn gone(connection: &Connection, package: &Coordinate, asked: PackageInfo) -> Result<PackageInfo, Failure> {
     let (started, mut left) = (std::time::Instant::now(), asked);
     while started.elapsed() < PATIENCE {
-        match connection.api.package(&package.name, &package.version).await? {
+        match connection.api.awaited(&package.name, &package.version).await? {
             None => return Ok(PackageInfo { status: State::Removing, removal_requested: false, ..left }),
             Some(there) => left = there,
         }

@@ -15,7 +15,7 @@ use super::client::{Client, authority};
 use super::hosts::{Hosts, HostsError};
 use super::hosts_toml::Endpoint;
 use crate::cache::{Cache, CacheError, Partial};
-use crate::http::{RequestError, repeat};
+use crate::http::{ATTEMPTS, RequestError, repeat};
 use crate::output::warning;
 use crate::progress::Transfer;
 use crate::resume::{ResumeError, fill};
@@ -228,7 +228,8 @@ impl Puller<'_> {
         }
         let rest = format!("manifests/{wanted}");
         let ask = async |endpoint: &Endpoint| {
-            let answer = repeat(async || self.client.get(endpoint, source.repository, &rest, &headers).await).await?;
+            let get = async || self.client.get(endpoint, source.repository, &rest, &headers).await;
+            let answer = repeat(ATTEMPTS, get).await?;
             let said = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
             let said = said.split(';').next().unwrap_or_default().trim().to_owned();
             let bytes = whole(answer).await?;

@@ -106,7 +106,7 @@ async fn asked(api: &Api, before: Upload) -> Result<Upload, UploadError> {
     match api.upload(&before.id).await {
         Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => {
             let there =
-                api.package(&before.name, &before.version).await.map_err(|source| UploadError::Call { source })?;
+                api.awaited(&before.name, &before.version).await.map_err(|source| UploadError::Call { source })?;
             match there {
                 Some(package) if package.digest.as_ref() == Some(&before.digest) => {
                     Ok(Upload { state: package.status, release_version: package.release_version, ..before })

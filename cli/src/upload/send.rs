@@ -12,6 +12,7 @@ use snafu::{OptionExt, ResultExt, ensure};
 
 use super::{CallSnafu, NotThereSnafu, StillMissingSnafu, StuckSnafu, UploadError};
 use crate::connection::{Api, CallError, Patched};
+use crate::http::{PATIENT_ATTEMPTS, Transient};
 use crate::progress::Transfer;
 
 /// Blobs that are sent at the same time.
@@ -20,8 +21,6 @@ const PARALLEL: usize = 4;
 const PIECE: u64 = 16 << 20;
 /// Bytes that are read from the bundle at once.
 const READ: usize = 256 << 10;
-/// Failures in a row, without a byte more in the registry, until it is given up: about a minute.
-const PATIENCE: u32 = 9;
 /// Times that the registry may ask for more after everything was sent.
 const ROUNDS: u32 = 3;
 
@@ -80,14 +79,14 @@ impl Blob<'_> {
                 return Ok(());
             }
             failures = if reached > offset { 0 } else { failures + 1 };
-            ensure!(failures < PATIENCE, StuckSnafu { digest, offset, failures });
+            ensure!(failures < PATIENT_ATTEMPTS, StuckSnafu { digest, offset, failures });
             offset = reached;
         }
     }
 
     /// After a failure: how far the registry is, if it is worth going on.
     async fn after(&self, error: CallError, failures: u32) -> Result<u64, UploadError> {
-        let pause = error.pause(failures).filter(|_| failures < PATIENCE);
+        let pause = error.pause(failures).filter(|_| failures < PATIENT_ATTEMPTS);
         let Some(pause) = pause else { return Err(UploadError::Call { source: error }) };
         tokio::time::sleep(pause).await;
         self.api.offset(self.id, &self.missing.digest).await.context(CallSnafu)

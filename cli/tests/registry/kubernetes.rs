@@ -19,6 +19,8 @@ pub type Answers = BTreeMap<(&'static str, String), Value>;
 struct Shared {
     answers: Arc<Answers>,
     asked: Arc<Mutex<Vec<(String, Value)>>>,
+    /// How often a method and path is not answered yet.
+    failing: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
 /// Lives as long as its runtime.
@@ -31,7 +33,7 @@ impl Kubernetes {
     /// Starts it and writes a kubeconfig `kubeconfig` for it, whose context has the namespace `apps`.
     pub fn start(folder: &Path, answers: Answers) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let shared = Shared { answers: Arc::new(answers), asked: Arc::default() };
+        let shared = Shared { answers: Arc::new(answers), asked: Arc::default(), failing: Arc::default() };
         let app = Router::new().fallback(answer).with_state(shared.clone());
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -44,6 +46,11 @@ impl Kubernetes {
         });
         std::fs::write(folder.join("kubeconfig"), config.to_string()).unwrap();
         Self { shared, _runtime: runtime }
+    }
+
+    /// The next requests of a method and path are answered with 503.
+    pub fn fail(&self, what: &str, times: usize) {
+        self.shared.failing.lock().unwrap().insert(what.to_owned(), times);
     }
 
     /// The bodies that came for a method and path.
@@ -61,14 +68,22 @@ async fn answer(State(shared): State<Shared>, method: Method, uri: Uri, body: By
         asked.push((what.clone(), body));
         asked.iter().filter(|(known, _)| *known == what).count()
     };
+    if let Some(left @ 1..) = shared.failing.lock().unwrap().get_mut(&what) {
+        *left -= 1;
+        return status(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the API server restarts");
+    }
     let known = shared.answers.iter().find(|((known, path), _)| method == *known && uri.path() == path);
     if let Some((_, answer)) = known {
         return ([(CONTENT_TYPE, "application/json")], answer.to_string().replace('#', &times.to_string()))
             .into_response();
     }
-    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound",
-        "message": format!("no {method} {}", uri.path())});
-    (StatusCode::NOT_FOUND, axum::Json(status)).into_response()
+    status(StatusCode::NOT_FOUND, "NotFound", &format!("no {what}"))
+}
+
+fn status(code: StatusCode, reason: &str, message: &str) -> Response {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(), "reason": reason,
+        "message": message});
+    (code, axum::Json(status)).into_response()
 }
 
 pub const REGISTRIES: &str = "/apis/registry.dcos.io/v1alpha1/namespaces/apps/packageregistries";
