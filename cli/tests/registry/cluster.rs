@@ -1,7 +1,7 @@
 //! The registry found through a cluster.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -69,6 +69,24 @@ fn a_token_that_ends_while_blobs_are_sent_is_renewed_once_and_nothing_is_lost() 
     assert!(ran.out.contains("\"bytesSent\":10"), "{}", ran.out);
     let tokens = kubernetes.asked("POST /api/v1/namespaces/apps/serviceaccounts/blue-publisher/token").len();
     assert_eq!(tokens, 2, "the first, and one in its place");
+}
+
+/// Other systems have one loopback address.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_address_that_answers_is_found_without_waiting_for_those_that_do_not() {
+    let (folder, stand_in) = (tempfile::tempdir().unwrap(), StandIn::start_at("127.0.0.3", |_| None));
+    let silent =
+        ["127.0.0.1", "127.0.0.2"].map(|address| std::net::TcpListener::bind((address, stand_in.port)).unwrap());
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    let status = json!({"url": format!("http://localhost:{}", stand_in.port), "caBundle": authority,
+        "clusterIPs": ["127.0.0.2", "127.0.0.3"]});
+    let _kubernetes = Kubernetes::start(folder.path(), answers(&[registry("blue", &status)]));
+    let started = Instant::now();
+    let ran = succeed(folder.path(), &["registry", "list", CLUSTER, "--verbose"]);
+    assert!(ran.err.contains("localhost is reached at 127.0.0.3"), "{}", ran.err);
+    assert!(started.elapsed() < Duration::from_secs(6), "three seconds for each that does not answer");
+    drop(silent);
 }
 
 #[test]

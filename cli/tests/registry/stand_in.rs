@@ -48,9 +48,14 @@ struct Seen {
 
 impl StandIn {
     pub fn start(trouble: Trouble) -> Self {
+        Self::start_at("127.0.0.1", trouble)
+    }
+
+    /// The same at another address of this machine.
+    pub fn start_at(address: &str, trouble: Trouble) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let app = Router::new().fallback(answer).with_state(Shared { trouble, state: Arc::default() });
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind((address, 0))).unwrap();
         let port = listener.local_addr().unwrap().port();
         runtime.spawn(async move { axum::serve(listener, app).await });
         Self { port, _runtime: runtime }
@@ -72,8 +77,10 @@ async fn answer(State(shared): State<Shared>, method: Method, uri: Uri, headers:
             .into_response();
     }
     let mut seen = shared.state.lock().unwrap();
-    if what == "POST /api/v1/uploads" {
-        return opened(&mut seen, &serde_json::from_slice(&body).unwrap());
+    match what.as_str() {
+        "POST /api/v1/uploads" => return opened(&mut seen, &serde_json::from_slice(&body).unwrap()),
+        "GET /api/v1/packages" => return axum::Json(json!({"packages": []})).into_response(),
+        _ => {}
     }
     let Some(upload) = seen.upload.clone() else { return StatusCode::NOT_FOUND.into_response() };
     match (method.as_str(), what.rsplit('/').next().unwrap()) {
