@@ -17,6 +17,9 @@ pub const ATTEMPTS: u32 = 5;
 pub const PATIENT_ATTEMPTS: u32 = 9;
 /// Before the second attempt; doubled before each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Between two questions about something that somebody else does, at first and at last.
+const FIRST_POLL: Duration = Duration::from_millis(100);
+const LONGEST_POLL: Duration = Duration::from_secs(2);
 /// Longest pause that a server may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -128,6 +131,12 @@ pub async fn repeat<T, E: Transient>(attempts: u32, mut ask: impl AsyncFnMut() -
         }
         attempt += 1;
     }
+}
+
+/// Pauses between questions about something that somebody else does: short ones at first, then longer ones.
+pub fn polling() -> impl Iterator<Item = Duration> {
+    let longer = |pause: &Duration| Some((*pause * 3 / 2).min(LONGEST_POLL));
+    std::iter::successors(Some(FIRST_POLL), longer)
 }
 
 /// An error with all its causes: the client's own words say little.

@@ -15,6 +15,7 @@ use crate::cache::{Cache, CacheError};
 use crate::download::{Download, DownloadError};
 use crate::local::{self, LocalError, Saved};
 use crate::registry::{Client, CredentialsError, Hosts, Keyring, PullError, Puller};
+use crate::runtime::runtime;
 
 /// Why something can't be had.
 #[derive(Debug, Snafu)]
@@ -86,8 +87,7 @@ pub struct Supply {
 impl Supply {
     /// Gets ready; nothing is asked yet.
     pub fn new(images: Images) -> Result<Self, SupplyError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = runtime.context(StartSnafu)?;
+        let runtime = runtime().context(StartSnafu)?;
         let download = Download::new().context(DownloadSnafu)?;
         Ok(Self { runtime, download, cache: None, images, saved: Vec::new() })
     }

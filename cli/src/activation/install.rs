@@ -10,14 +10,13 @@ use kube::{Client, ResourceExt, discovery};
 use serde_json::Value;
 use snafu::{ResultExt, Snafu};
 
-use super::FIELD_MANAGER;
+use super::{FIELD_MANAGER, PAUSE};
 use crate::http::{PATIENT_ATTEMPTS, chain, repeat};
 use crate::output::message;
 
 const MANIFESTS: &str = include_str!("../../../manifests/install.yaml");
 const REGISTRIES: &str = "packageregistries.registry.dcos.io";
 const OPERATOR: &str = "package-registry-controller";
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the operator is not there.
 #[derive(Debug, Snafu)]

@@ -8,10 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::Api;
 use snafu::{ResultExt, Snafu};
 
+use super::PAUSE;
 use crate::http::{PATIENT_ATTEMPTS, chain, repeat};
 use crate::output::message;
-
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a registry is not Ready.
 #[derive(Debug, Snafu)]

@@ -13,10 +13,11 @@ use clap::Args;
 use serde::Serialize;
 use snafu::{ResultExt, Snafu};
 
-use crate::connection::{Api, CallError, Target, runtime};
+use crate::connection::{Api, CallError, Target};
 use crate::failure::Failure;
 use crate::output::{Json, Output, error, message};
 use crate::progress::Transfer;
+use crate::runtime::runtime;
 use crate::size::Size;
 use crate::upload::{UploadError, content, send, settled};
 

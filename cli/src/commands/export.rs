@@ -9,12 +9,13 @@ use bundle::model::File;
 use bundle::write::{Entries, Part, file_path, write_entries};
 use clap::Args;
 
-use crate::connection::{Api, Target, runtime};
+use crate::connection::{Api, Target};
 use crate::coordinate::Coordinate;
 use crate::failure::Failure;
 use crate::output::{Json, Output};
 use crate::progress::Transfer;
 use crate::remote::RemotePart;
+use crate::runtime::runtime;
 use crate::saved::{Mode, Unsaved};
 
 /// Arguments of `export`.

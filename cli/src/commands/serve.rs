@@ -14,10 +14,11 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::commands::add::{AddError, bring};
-use crate::connection::{Api, runtime};
+use crate::connection::Api;
 use crate::failure::Failure;
 use crate::local_server::{LocalServer, find};
 use crate::output::{Output, message};
+use crate::runtime::runtime;
 
 /// How long a bundle may take to be validated here.
 const PATIENCE: Duration = Duration::from_hours(1);

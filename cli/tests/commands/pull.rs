@@ -8,20 +8,8 @@ use std::time::Duration;
 use bundle::model::Bundle;
 use serde_json::{Value, json};
 
-use crate::program::{cache, fail, finish, hex, names, program, read_bundle, run, succeed};
+use crate::program::{cache, fail, finish, hex, names, noise, program, read_bundle, run, succeed};
 use crate::registry::{Behaviour, CHUNK, CONFIG, Demand, LAYER, MANIFEST, Registry};
-
-/// Bytes that no compression makes smaller.
-fn noise(seed: u8, length: usize) -> Vec<u8> {
-    let mut state = u32::from(seed) + 1;
-    let next = |_| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        u8::try_from(state & 0xff).unwrap()
-    };
-    (0..length).map(next).collect()
-}
 
 fn define(folder: &Path, images: &[&str]) {
     let docker: serde_json::Map<String, Value> =

@@ -9,8 +9,8 @@ use axum::http::StatusCode;
 use bundle::zip::ZipWriter;
 use serde_json::{Value, json};
 
-use crate::packages::{built, noise};
-use crate::program::{Ran, fail, finish, program, run, succeed};
+use crate::packages::built;
+use crate::program::{Ran, fail, finish, noise, program, run, succeed};
 use crate::server::Server;
 use crate::stand_in::{Asked, StandIn};
 use crate::wire::{Faults, Wire};

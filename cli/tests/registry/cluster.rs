@@ -125,13 +125,15 @@ fn what_still_uses_a_package_is_named_and_force_marks_its_object() {
     let packages = REGISTRIES.replace("packageregistries", "packages");
     let mut answers = answers(&[registry("blue", &of(&server))]);
     answers.insert(("GET", packages.clone()), list(std::slice::from_ref(&package)));
-    answers.insert(("PATCH", format!("{packages}/sample-1")), package);
+    answers.insert(("PATCH", format!("{packages}/sample-1")), package.clone());
+    answers.insert(("GET", format!("{packages}/sample-1")), package);
     let kubernetes = Kubernetes::start(folder.path(), answers);
     built(folder.path(), "sample", "1", &[b"file"], &[]);
     succeed(folder.path(), &["registry", "add", "--dcos-file=sample-1.dcos", "--wait", CLUSTER]);
     let remove = ["registry", "remove", "--package-name=sample", "--package-version=1", CLUSTER, "--force"];
     let ran = succeed(folder.path(), &remove);
     assert!(ran.err.contains("2 workloads: Pod apps/web-1, Pod apps/web-2"), "{}", ran.err);
+    assert!(kubernetes.asked(&format!("GET {packages}")).len() <= 2, "the list once, then the one object");
     let patched = kubernetes.asked(&format!("PATCH {packages}/sample-1"));
     assert_eq!(patched, [json!({"metadata": {"annotations": {"registry.dcos.io/force-removal": "true"}}})]);
     let target = server.target(server.port);
