@@ -117,10 +117,12 @@ fn into_package(
     }
     ensure!(bundle.signatures.len() < MOST_SIGNATURES, TooManySnafu { path });
     let signature = sign()?.bundle(&content, public);
-    let mut input = BufReader::new(File::open(path).context(FileSnafu { path })?);
+    let file = File::open(path).context(FileSnafu { path })?;
+    let permissions = file.metadata().context(FileSnafu { path })?.permissions();
+    let mut input = BufReader::new(file);
     let mut signed = beside(path)?;
     add_signature(&mut input, BufWriter::new(signed.file()), signature.as_bytes()).context(FileSnafu { path })?;
-    signed.keep(Mode::Private).map(drop).context(SaveSnafu)
+    signed.keep(Mode::Kept(permissions)).map(drop).context(SaveSnafu)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), SignError> {
