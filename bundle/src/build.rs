@@ -13,7 +13,7 @@ use crate::digest::sha256_of;
 use crate::image::source::{FoundImage, ImageSource, SourceError};
 use crate::json::Json;
 use crate::manifest::{Manifest, ManifestImage, ManifestResource};
-use crate::model::Descriptor;
+use crate::model::{self, Descriptor};
 use crate::reference::{Reference, ReferenceError};
 use crate::stream::Limits;
 use crate::universe::{Metadata, MetadataError, content_hashes, file_addresses, image_references, rewrite_files};
@@ -166,12 +166,15 @@ pub fn build<W: Write + Seek, F: Supply>(
     let held = files.by_location;
     let mut document = definition.document().clone();
     rewrite_files(&mut document, &mut |address| {
-        paths.get(address).and_then(|location| held.get(location)).map_or_else(|| address.to_owned(), Held::path)
+        paths
+            .get(address)
+            .and_then(|location| held.get(location))
+            .map_or_else(|| address.to_owned(), |held| held.file.path())
     });
     let metadata = document.to_string();
     Metadata::parse(metadata.as_bytes()).context(ResultSnafu)?;
     // Two locations with the same bytes and name are one entry.
-    let entries: BTreeMap<String, &Held> = held.values().map(|held| (held.path(), held)).collect();
+    let entries: BTreeMap<String, &Held> = held.values().map(|held| (held.file.path(), held)).collect();
     let resources = entries.iter().map(|(path, held)| held.listed(path)).collect();
     let manifest = Manifest::new(built_by.to_owned(), resources, images.listed.clone());
     let contents =
@@ -194,9 +197,8 @@ struct Files<'a, F> {
 /// A file that is at hand.
 struct Held {
     place: Place,
-    name: String,
-    sha256: String,
-    size: u64,
+    file: model::File,
+    /// Address or path, without credentials.
     source: String,
 }
 
@@ -206,29 +208,30 @@ enum Place {
 }
 
 impl Held {
-    fn path(&self) -> String {
-        format!("resources/{}/{}", self.sha256, self.name)
-    }
-
     fn listed(&self, path: &str) -> ManifestResource {
         ManifestResource {
             path: path.to_owned(),
-            size: self.size,
-            sha256: self.sha256.clone(),
+            size: self.file.size,
+            sha256: self.file.hex().to_owned(),
             source: self.source.clone(),
         }
     }
 
     fn open(&self) -> io::Result<Box<dyn Read>> {
-        let file = match &self.place {
-            Place::Downloaded(file) => {
+        Ok(Box::new(self.place.open()?))
+    }
+}
+
+impl Place {
+    fn open(&self) -> io::Result<File> {
+        match self {
+            Self::Downloaded(file) => {
                 let mut file = file.try_clone()?;
                 file.rewind()?;
-                file
+                Ok(file)
             }
-            Place::Local(path) => File::open(path)?,
-        };
-        Ok(Box::new(file))
+            Self::Local(path) => File::open(path),
+        }
     }
 }
 
@@ -253,17 +256,14 @@ impl<F: Supply> Files<'_, F> {
                     Place::Local(path.clone())
                 }
             };
-            let name = file_name(address, &location);
-            let mut held = Held { place, name, sha256: String::new(), size: 0, source: shown };
-            let hashed = held.open().and_then(|mut file| sha256_of(&mut file));
-            let path = match &held.place {
+            let hashed = place.open().and_then(|mut file| sha256_of(&mut file));
+            let path = match &place {
                 Place::Local(path) => path.clone(),
                 Place::Downloaded(_) => PathBuf::new(),
             };
             let (digest, size) = hashed.context(LocalFileSnafu { address, path })?;
-            digest.trim_start_matches("sha256:").clone_into(&mut held.sha256);
-            held.size = size;
-            self.by_location.insert(location.clone(), held);
+            let file = model::File { name: file_name(address, &location), digest, size };
+            self.by_location.insert(location.clone(), Held { place, file, source: shown });
         }
         self.by_address.insert(address.to_owned(), location);
         Ok(())
@@ -301,8 +301,8 @@ impl<F: Supply> Files<'_, F> {
             let held = self.by_address.get(address).and_then(|location| self.by_location.get(location));
             let Some(held) = held else { continue };
             let expected = expected.to_ascii_lowercase();
-            let found = &held.sha256;
-            ensure!(expected == *found, ContentHashSnafu { address: without_credentials(address), expected, found });
+            let found = held.file.hex();
+            ensure!(expected == found, ContentHashSnafu { address: without_credentials(address), expected, found });
         }
         Ok(())
     }

@@ -5,9 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex};
 
-use sha2::{Digest, Sha256};
-
-use crate::digest::hex;
+use crate::digest::sha256_with;
 use crate::model::Bundle;
 use crate::stream::{self, Limits, ReadError, Receipt, Sink};
 
@@ -83,25 +81,17 @@ impl Sink for Parts {
             Some(offset) => (false, offset),
             None => (true, self.end),
         };
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 1 << 16];
-        let mut size = 0;
-        loop {
-            let count = body.read(&mut buffer)?;
-            let bytes = buffer.get(..count).unwrap_or_default();
-            if count == 0 {
-                break;
-            }
+        let mut end = offset;
+        let (digest, size) = sha256_with(body, |piece| {
             if unpacked {
-                self.unpacked.write(offset + size, bytes)?;
+                self.unpacked.write(end, piece)?;
             }
-            hasher.update(bytes);
-            size += count as u64;
-        }
+            end += piece.len() as u64;
+            Ok(())
+        })?;
         if unpacked {
-            self.end += size;
+            self.end = end;
         }
-        let digest = format!("sha256:{}", hex(&hasher.finalize()));
         self.places.entry(digest.clone()).or_insert(Place { unpacked, offset, size });
         Ok(Receipt { digest, size })
     }

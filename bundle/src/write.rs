@@ -90,7 +90,7 @@ pub fn write_entries<'r, W: Write + Seek>(
     if let Some(manifest) = entries.manifest {
         zip.deflated(MANIFEST, manifest)?;
     }
-    let paths: BTreeMap<String, &File> = entries.files.iter().map(|file| (file_path(file), file)).collect();
+    let paths: BTreeMap<String, &File> = entries.files.iter().map(|file| (file.path(), file)).collect();
     for (path, file) in &paths {
         let mut body = Hashed::new(open(Part::File(path))?);
         zip.stored(path, file.size, &mut body)?;
@@ -111,12 +111,6 @@ pub fn write_entries<'r, W: Write + Seek>(
         zip.stored(&format!("signatures/{number}.json"), signature.len() as u64, &mut signature.as_slice())?;
     }
     zip.finish()
-}
-
-/// Where a file is in a bundle: `resources/<sha256 hex>/<name>`.
-#[must_use]
-pub fn file_path(file: &File) -> String {
-    format!("resources/{}/{}", file.digest.trim_start_matches("sha256:"), file.name)
 }
 
 fn file_of(path: &str, size: u64) -> Option<File> {

@@ -13,7 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use bundle::digest::sha256;
+use bundle::digest::{sha256, sha256_with};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -73,9 +73,9 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CacheError { path, source }),
         };
-        let mut hasher = Sha256::new();
-        let found = hash(&mut file, &mut hasher).and_then(|_| file.rewind()).map(|()| hex(hasher));
-        if found.context(CacheSnafu { path: &path })? == digest.trim_start_matches("sha256:") {
+        let hashed = sha256_with(&mut file, |_| Ok(())).and_then(|found| file.rewind().map(|()| found));
+        let (found, _) = hashed.context(CacheSnafu { path: &path })?;
+        if found == digest {
             // Only so that it isn't removed as old.
             let _ = File::options().write(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
             return Ok(Some(file));

@@ -4,6 +4,7 @@ use oci_spec::image::{ImageIndex, ImageManifest};
 use serde_json::Value;
 use snafu::Snafu;
 
+pub use super::graph::DEEPEST;
 use super::graph::{GraphError, check_kind, descriptor, is_elsewhere, parse};
 use super::media;
 use super::platform::Platform;

@@ -124,17 +124,6 @@ impl ImageSource {
         Ok(Self { given: given.to_owned(), path: path.to_owned(), store, images: images.images })
     }
 
-    /// The source as it was given: `oci:DIRECTORY`.
-    #[must_use]
-    pub fn given(&self) -> &str {
-        &self.given
-    }
-
-    /// The names of its images.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.images.iter().flat_map(|image| image.names.iter().map(String::as_str))
-    }
-
     /// The image that a reference means; `None` when it is not here.
     ///
     /// # Errors

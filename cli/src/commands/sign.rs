@@ -1,7 +1,7 @@
 //! `sign`: a signature over a package's content.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use bundle::model::Bundle;
@@ -117,9 +117,8 @@ fn into_package(
     }
     ensure!(bundle.signatures.len() < MOST_SIGNATURES, TooManySnafu { path });
     let signature = sign()?.bundle(&content, public);
-    let file = File::open(path).context(FileSnafu { path })?;
-    let permissions = file.metadata().context(FileSnafu { path })?.permissions();
-    let mut input = BufReader::new(file);
+    let mut input = File::open(path).context(FileSnafu { path })?;
+    let permissions = input.metadata().context(FileSnafu { path })?.permissions();
     let mut signed = beside(path)?;
     add_signature(&mut input, BufWriter::new(signed.file()), signature.as_bytes()).context(FileSnafu { path })?;
     signed.keep(Mode::Kept(permissions)).map(drop).context(SaveSnafu)

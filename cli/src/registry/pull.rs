@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bundle::digest::sha256;
-use bundle::image::outline::{MANIFEST_TYPES, Outline, OutlineError, Selection, media_type, select};
+use bundle::image::outline::{DEEPEST, MANIFEST_TYPES, Outline, OutlineError, Selection, media_type, select};
 use bundle::image::platform::Platform;
 use bundle::model::Descriptor;
 use bundle::reference::Reference;
@@ -24,8 +24,6 @@ use crate::resume::{ResumeError, fill};
 const PARALLEL: usize = 4;
 /// Bytes of a manifest or index: what registries take.
 const LARGEST_MANIFEST: u64 = 4 << 20;
-/// Indexes inside indexes that are followed.
-const DEEPEST: u32 = 4;
 
 /// Why an image was not pulled.
 #[derive(Debug, Snafu)]
