@@ -9,7 +9,7 @@ use bundle::model::Bundle;
 use serde_json::{Value, json};
 
 use crate::program::{cache, fail, finish, hex, names, noise, program, read_bundle, run, succeed};
-use crate::registry::{Behaviour, CHUNK, CONFIG, Demand, LAYER, MANIFEST, Registry};
+use crate::registry::{Authority, Behaviour, CHUNK, CONFIG, Demand, LAYER, MANIFEST, Registry};
 
 fn define(folder: &Path, images: &[&str]) {
     let docker: serde_json::Map<String, Value> =
@@ -146,6 +146,29 @@ fn tokens_are_got_with_the_docker_configurations_credentials() {
 }
 
 #[test]
+fn an_identity_token_is_exchanged_for_one_to_pull_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(Behaviour { demand: Demand::Refresh("re/fresh=1&2 +"), ..Behaviour::default() });
+    registry.image("acme/web", Some("1"), "amd64", &[b"layer"]);
+    define(folder.path(), &[&format!("{}/acme/web:1", registry.host)]);
+    let docker = cache(folder.path()).join("docker");
+    fs::create_dir_all(&docker).unwrap();
+    let write = |token: &str| {
+        // As docker writes it: the user is none, the token stands beside it.
+        let auth = json!({"auth": data_encoding::BASE64.encode(b"00000000-0000-0000-0000-000000000000:"), "identitytoken": token});
+        fs::write(docker.join("config.json"), json!({"auths": {&registry.host: auth}}).to_string()).unwrap();
+    };
+    write("ended");
+    let ran = run(folder.path(), &BUILD);
+    assert!(ran.code == 1 && ran.err.contains("401") && !ran.err.contains("ended"), "{}", ran.err);
+    write("re/fresh=1&2 +");
+    build(folder.path(), &[]);
+    let asked = registry.asked();
+    assert!(asked.iter().all(|asked| !asked.query.contains("fresh")), "a secret is in no address");
+    assert!(asked.iter().any(|asked| asked.body.contains("scope=repository%3Aacme%2Fweb%3Apull")));
+}
+
+#[test]
 fn credentials_are_not_sent_to_a_realm_of_somebody_else() {
     let folder = tempfile::tempdir().unwrap();
     let thief = Registry::start(Behaviour { demand: Demand::Token("me:secret"), ..Behaviour::default() });
@@ -228,7 +251,8 @@ fn a_folder_of_hosts_leads_to_mirrors_and_falls_through_to_the_next() {
 #[test]
 fn registries_with_certificates_of_their_own_are_asked_by_tls_when_the_folder_says_whom_to_trust() {
     let folder = tempfile::tempdir().unwrap();
-    let (registry, ca) = Registry::start_tls();
+    let authority = Authority::new();
+    let registry = Registry::start_tls(&authority, None);
     registry.image("acme/web", Some("1"), "amd64", &[b"layer"]);
     let image = format!("{}/acme/web:1", registry.host);
     define(folder.path(), &[&image]);
@@ -244,7 +268,7 @@ fn registries_with_certificates_of_their_own_are_asked_by_tls_when_the_folder_sa
     fail(folder.path(), &arguments, &[&image, &registry.host, "certificate"]);
     assert!(registry.asked().is_empty());
     for text in ["ca = \"own.pem\"\n", "skip_verify = true\n"] {
-        fs::write(own.join("own.pem"), &ca).unwrap();
+        fs::write(own.join("own.pem"), authority.pem()).unwrap();
         write(text).unwrap();
         fresh();
         succeed(folder.path(), &arguments);
@@ -257,6 +281,52 @@ fn registries_with_certificates_of_their_own_are_asked_by_tls_when_the_folder_sa
     write("ca = \"nowhere.pem\"\n").unwrap();
     fresh();
     fail(folder.path(), &arguments, &["nowhere.pem"]);
+}
+
+#[test]
+fn a_registry_that_knows_its_clients_by_certificates_is_shown_the_one_that_the_folder_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let registry = Registry::start_tls(&authority, Some(&clients));
+    registry.image("acme/web", Some("1"), "amd64", &[b"layer"]);
+    define(folder.path(), &[&format!("{}/acme/web:1", registry.host)]);
+    let hosts = cache(folder.path()).join("hosts");
+    let own = hosts.join(&registry.host);
+    fs::create_dir_all(&own).unwrap();
+    let argument = format!("--hosts-dir={}", hosts.display());
+    let arguments = [&BUILD[..], &["--json", &argument]].concat();
+    let (certificate, key) = clients.issue("client");
+    let (stranger, stranger_key) = Authority::new().issue("client");
+    for (name, text) in [
+        ("ca.crt", authority.pem()),
+        ("c.pem", certificate.pem()),
+        ("c.key", key.serialize_pem()),
+        ("both.pem", certificate.pem() + &key.serialize_pem()),
+        ("stranger.pem", stranger.pem() + &stranger_key.serialize_pem()),
+    ] {
+        fs::write(own.join(name), text).unwrap();
+    }
+    let write = |client: &str| {
+        let text = format!("server = \"https://{}\"\nca = \"ca.crt\"\n{client}", registry.host);
+        fs::write(own.join("hosts.toml"), text).unwrap();
+        drop(fs::remove_dir_all(cache(folder.path()).join("dcos-registry")));
+    };
+    for none in ["", "client = \"stranger.pem\""] {
+        write(none);
+        fail(folder.path(), &arguments, &[&registry.host]);
+        assert!(registry.asked().is_empty(), "{none}");
+    }
+    for client in ["client = [[\"c.pem\", \"c.key\"]]", "client = \"both.pem\""] {
+        write(client);
+        succeed(folder.path(), &arguments);
+    }
+    // Docker's form: the folder has them, and nothing says so.
+    write("");
+    fs::remove_file(own.join("hosts.toml")).unwrap();
+    fs::rename(own.join("c.pem"), own.join("c.cert")).unwrap();
+    succeed(folder.path(), &arguments);
+    write("client = \"c.key\"");
+    fail(folder.path(), &arguments, &["c.key"]);
 }
 
 #[test]
