@@ -1,6 +1,8 @@
 //! The registry found through a cluster.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::kubernetes::{Answers, Kubernetes, REGISTRIES, condition, list, registry};
 use crate::packages::built;
-use crate::program::{fail, succeed};
+use crate::program::{fail, program, succeed};
 use crate::server::Server;
 use crate::stand_in::{Asked, StandIn};
 
@@ -144,17 +146,38 @@ fn what_still_uses_a_package_is_named_and_force_marks_its_object() {
     assert!(refused.err.contains("--force") && refused.err.contains("--kubeconfig"), "{}", refused.err);
 }
 
-#[test]
-fn logs_are_those_of_the_serving_pods() {
-    let folder = tempfile::tempdir().unwrap();
+fn with_logs() -> Answers {
     let pod = |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "apps"}});
     let mut answers = answers(&[registry("blue", &json!({}))]);
     answers.insert(("GET", "/api/v1/namespaces/apps/pods".to_owned()), list(&[pod("blue-1"), pod("blue-2")]));
-    answers.insert(("GET", "/api/v1/namespaces/apps/pods/blue-1/log".to_owned()), json!("first"));
-    answers.insert(("GET", "/api/v1/namespaces/apps/pods/blue-2/log".to_owned()), json!("second"));
-    let _kubernetes = Kubernetes::start(folder.path(), answers);
+    let log = |name: &str| ("GET", format!("/api/v1/namespaces/apps/pods/{name}/log"));
+    answers.insert(log("blue-1"), json!(["first", "then"]));
+    answers.insert(log("blue-2"), json!(["second"]));
+    answers
+}
+
+#[test]
+fn logs_are_those_of_the_serving_pods() {
+    let folder = tempfile::tempdir().unwrap();
+    let _kubernetes = Kubernetes::start(folder.path(), with_logs());
     let out = succeed(folder.path(), &["registry", "logs", CLUSTER]).out;
     let mut lines: Vec<_> = out.lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["[blue-1] \"first\"", "[blue-2] \"second\""]);
+    assert_eq!(lines, ["[blue-1] first", "[blue-1] then", "[blue-2] second"]);
+}
+
+#[test]
+fn logs_that_are_followed_are_printed_as_they_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubernetes = Kubernetes::start(folder.path(), with_logs());
+    let mut follow = program(folder.path(), &["registry", "logs", "-f", CLUSTER]);
+    let mut child = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut first = [(); 2].map(|()| lines.next().unwrap().unwrap());
+    first.sort();
+    assert_eq!(first, ["[blue-1] first", "[blue-2] second"]);
+    assert!(child.try_wait().unwrap().is_none(), "one pod's log has ended, the other's has not");
+    kubernetes.write(1);
+    assert_eq!(lines.next().unwrap().unwrap(), "[blue-1] then");
+    assert!(lines.next().is_none() && child.wait().unwrap().success());
 }
