@@ -17,7 +17,7 @@ use crate::model::{self, Descriptor};
 use crate::reference::{Reference, ReferenceError};
 use crate::stream::Limits;
 use crate::universe::{Metadata, MetadataError, content_hashes, file_addresses, image_references, rewrite_files};
-use crate::write::{Contents, Part, write};
+use crate::write::{Contents, Part, write_with_referrers};
 
 /// Gets what is on other machines.
 pub trait Supply {
@@ -133,6 +133,15 @@ pub enum BuildError<E: std::error::Error + 'static> {
     },
 }
 
+/// How a bundle is built.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// `<tool> <version>`, for the manifest.
+    pub built_by: &'a str,
+    /// Whether what refers to the images (signatures, SBOMs) is put into the bundle, too, as far as the sources have it.
+    pub referrers: bool,
+}
+
 /// Fetches every file, finds every image and writes the bundle to `output`.
 ///
 /// # Errors
@@ -141,7 +150,7 @@ pub fn build<W: Write + Seek, F: Supply>(
     definition: &Definition,
     sources: &mut Vec<ImageSource>,
     supply: &mut F,
-    built_by: &str,
+    options: Options<'_>,
     output: W,
     report: &mut dyn FnMut(Step),
 ) -> Result<W, BuildError<F::Error>> {
@@ -154,7 +163,10 @@ pub fn build<W: Write + Seek, F: Supply>(
             None => {}
         }
     }
-    let images = files.images(sources)?;
+    let mut images = files.images(sources)?;
+    if options.referrers {
+        images.add_referrers(sources).context(SourceSnafu)?;
+    }
     if !images.references.is_empty() {
         (files.report)(Step::Saving(images.references.clone()));
     }
@@ -176,10 +188,10 @@ pub fn build<W: Write + Seek, F: Supply>(
     // Two locations with the same bytes and name are one entry.
     let entries: BTreeMap<String, &Held> = held.values().map(|held| (held.file.path(), held)).collect();
     let resources = entries.iter().map(|(path, held)| held.listed(path)).collect();
-    let manifest = Manifest::new(built_by.to_owned(), resources, images.listed.clone());
+    let manifest = Manifest::new(options.built_by.to_owned(), resources, images.listed.clone());
     let contents =
         Contents { metadata: metadata.as_bytes(), manifest: &manifest, images: &images.targets, blobs: &images.blobs };
-    write(output, &contents, &mut |part| match part {
+    write_with_referrers(output, &contents, &images.referrers, &mut |part| match part {
         Part::File(path) => entries.get(path).map_or_else(|| not_there(path), |held| held.open()),
         Part::Blob(digest) => images.open(sources, digest),
     })
@@ -314,6 +326,10 @@ struct Packed {
     /// As the definition has them, each once, in its order of aliases.
     references: Vec<String>,
     targets: BTreeMap<String, Descriptor>,
+    /// What refers to a manifest of these.
+    referrers: BTreeSet<Descriptor>,
+    /// Digests of all manifests and indexes.
+    manifests: BTreeSet<String>,
     blobs: BTreeSet<Descriptor>,
     /// Which source has a blob.
     sources: BTreeMap<String, usize>,
@@ -322,17 +338,41 @@ struct Packed {
 
 impl Packed {
     fn add(&mut self, alias: String, written: String, reference: &Reference, found: (usize, FoundImage)) {
-        let (index, FoundImage { target, manifests, blobs }) = found;
+        let (index, image) = found;
+        let target = image.target.clone();
         let tag = if reference.tag.is_none() && reference.digest.is_none() { ":latest" } else { "" };
         let explicit = format!("{written}{tag}");
         self.listed.push(ManifestImage { alias, reference: explicit, manifest_digest: target.digest.clone() });
-        for blob in manifests.into_iter().chain(blobs) {
-            self.sources.entry(blob.digest.clone()).or_insert(index);
-            self.blobs.insert(blob);
-        }
+        self.take(index, image);
         if self.targets.insert(written.clone(), target).is_none() {
             self.references.push(written);
         }
+    }
+
+    fn take(&mut self, index: usize, image: FoundImage) {
+        self.manifests.extend(image.manifests.iter().map(|manifest| manifest.digest.clone()));
+        for blob in image.manifests.into_iter().chain(image.blobs) {
+            self.sources.entry(blob.digest.clone()).or_insert(index);
+            self.blobs.insert(blob);
+        }
+    }
+
+    /// Adds what refers to what is there, and then what refers to that.
+    fn add_referrers(&mut self, sources: &mut [ImageSource]) -> Result<(), SourceError> {
+        let mut subjects = self.manifests.clone();
+        while !subjects.is_empty() {
+            let before = self.manifests.clone();
+            for (index, source) in sources.iter_mut().enumerate() {
+                for referrer in source.referrers(&subjects, &Limits::default())? {
+                    if !self.manifests.contains(&referrer.target.digest) {
+                        self.referrers.insert(referrer.target.clone());
+                        self.take(index, referrer);
+                    }
+                }
+            }
+            subjects = self.manifests.difference(&before).cloned().collect();
+        }
+        Ok(())
     }
 
     fn open(&self, sources: &[ImageSource], digest: &str) -> io::Result<Box<dyn Read>> {

@@ -14,7 +14,7 @@ use url::Url;
 use crate::cache::{Cache, CacheError};
 use crate::download::{Download, DownloadError};
 use crate::local::{self, LocalError, Saved};
-use crate::registry::{Client, CredentialsError, Hosts, Keyring, PullError, Puller};
+use crate::registry::{Client, CredentialsError, Hosts, Keyring, PullError, Pulled, Puller};
 use crate::runtime::runtime;
 
 /// Why something can't be had.
@@ -67,6 +67,8 @@ pub enum Images {
         hosts: Hosts,
         /// What is wanted of them; empty: everything.
         platforms: Vec<Platform>,
+        /// Whether what refers to the images is wanted, too.
+        referrers: bool,
     },
     /// An engine on this machine.
     Engine,
@@ -118,11 +120,11 @@ impl build::Supply for Supply {
                 saved.push(file);
                 Ok(source)
             }
-            Images::Registries { hosts, platforms } => {
+            Images::Registries { hosts, platforms, referrers } => {
                 let client = Client::new(Keyring::open().context(CredentialsSnafu)?);
-                let puller = Puller { client: &client, hosts, cache, platforms };
-                let targets = runtime.block_on(puller.pull(images)).context(PullSnafu)?;
-                Ok(ImageSource::gathered("the cache", cache.root(), targets))
+                let puller = Puller { client: &client, hosts, cache, platforms, with_referrers: *referrers };
+                let Pulled { images, referrers } = runtime.block_on(puller.pull(images)).context(PullSnafu)?;
+                Ok(ImageSource::gathered("the cache", cache.root(), images, referrers))
             }
         }
     }

@@ -92,6 +92,71 @@ fn with_platforms_only_what_is_wanted_is_pulled_under_digests_that_are_true() {
     fail(folder.path(), &arguments, &["acme/one:1", "linux/amd64"]);
 }
 
+/// A signature of each level, and one that refers to a signature; whether the registry lists them, or a tag does.
+#[test]
+fn what_refers_to_an_image_travels_with_it_when_it_is_wanted() {
+    for listing in [Some(1), None] {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::start(Behaviour { referrers: listing, ..Behaviour::default() });
+        let child = registry.image("acme/web", None, "amd64", &[b"layer"]);
+        let index = registry.index("acme/web", "1", std::slice::from_ref(&child));
+        let signatures = [&b"one"[..], b"two"].map(|layer| registry.referrer("acme/web", &index, layer));
+        let of_child = registry.referrer("acme/web", &child, b"of the child");
+        let of_signature = registry.referrer("acme/web", &signatures[1], b"of the signature");
+        if listing.is_none() {
+            for (subject, listed) in [
+                (&index, &signatures[..]),
+                (&child, std::slice::from_ref(&of_child)),
+                // One that refers to something else is not what it is listed as.
+                (&signatures[1], &[of_signature.clone(), of_child.clone()]),
+                (&of_signature, &signatures[..]),
+            ] {
+                registry.index("acme/web", &subject["digest"].as_str().unwrap().replace(':', "-"), listed);
+            }
+        }
+        define(folder.path(), &[&format!("{}/acme/web:1", registry.host)]);
+        let bundle = build(folder.path(), &["--referrers"]);
+        let image = &bundle.images[0];
+        assert_eq!(image.target.digest, index["digest"]);
+        let has = |wanted: &Value| image.manifests.iter().any(|manifest| manifest.digest == wanted["digest"]);
+        assert!(signatures.iter().chain([&of_child, &of_signature]).all(has), "{:?}", image.manifests);
+        assert_eq!(
+            (image.manifests.len(), image.blobs.len()),
+            (6, 2 + 4 + 1),
+            "four layers, and one config for them all"
+        );
+        let first = fs::read(folder.path().join("sample-1.dcos")).unwrap();
+        build(folder.path(), &["--referrers"]);
+        assert_eq!(fs::read(folder.path().join("sample-1.dcos")).unwrap(), first);
+        let without = build(folder.path(), &[]);
+        assert_eq!((without.images[0].manifests.len(), &without.content_digest), (2, &bundle.content_digest));
+        // From a folder that has them, as from the registry.
+        succeed(folder.path(), &["registry", "build", "--build-definition-file=definition.json", "--referrers"]);
+        succeed(folder.path(), &["registry", "extract", "sample-1.dcos", "--output-directory=out"]);
+        let from_folder = build(folder.path(), &["--referrers", "--images=oci:out/images"]);
+        assert_eq!(from_folder.images, bundle.images);
+    }
+}
+
+#[test]
+fn an_image_to_which_nothing_refers_is_named_and_a_list_that_fails_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(Behaviour { referrers: Some(10), ..Behaviour::default() });
+    registry.image("acme/web", Some("1"), "amd64", &[b"layer"]);
+    let image = format!("{}/acme/web:1", registry.host);
+    define(folder.path(), &[&image]);
+    let referrers = [&BUILD[..], &["--json", "--referrers"]].concat();
+    let ran = succeed(folder.path(), &referrers);
+    assert!(ran.err.contains(&format!("{image}: nothing refers to it")), "{}", ran.err);
+    registry.behave(|behaviour| behaviour.demand = Demand::Basic("me:secret"));
+    define(
+        folder.path(),
+        &[&image
+            .replace(":1", &format!("@{}", read_bundle(&folder.path().join("sample-1.dcos")).images[0].target.digest))],
+    );
+    fail(folder.path(), &referrers, &["referrers of sha256:", "401"]);
+}
+
 #[test]
 fn a_connection_that_is_cut_goes_on_where_it_stopped() {
     let folder = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_NONE_MATCH, RANGE, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_NONE_MATCH, LINK, RANGE, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -38,6 +38,8 @@ pub struct Behaviour {
     pub demand: Demand,
     /// The path before `/v2/`, or in its place.
     pub base: &'static str,
+    /// Whether it lists referrers, and how many on a page.
+    pub referrers: Option<usize>,
     /// Blobs have these bytes instead of their own.
     pub other: Option<&'static [u8]>,
 }
@@ -72,6 +74,8 @@ struct Content {
     /// `repository:tag` or `repository@digest`, with type.
     manifests: HashMap<String, (String, Vec<u8>)>,
     blobs: HashMap<String, Vec<u8>>,
+    /// What refers to a digest.
+    referrers: HashMap<String, Vec<Value>>,
     /// Anything else, by path.
     files: HashMap<String, Vec<u8>>,
     behaviour: Behaviour,
@@ -178,6 +182,18 @@ impl Registry {
     pub fn index(&self, repository: &str, tag: &str, children: &[Value]) -> Value {
         let document = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children});
         self.manifest(repository, INDEX, &document, Some(tag))
+    }
+
+    /// A manifest with a layer that refers to another, and is listed for it.
+    pub fn referrer(&self, repository: &str, subject: &Value, layer: &[u8]) -> Value {
+        let config = self.blob("application/vnd.oci.empty.v1+json", b"{}");
+        let layer = self.blob("application/octet-stream", layer);
+        let document = json!({"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/vnd.test.signature",
+            "config": config, "layers": [layer], "subject": subject});
+        let referrer = self.manifest(repository, MANIFEST, &document, None);
+        let subject = subject["digest"].as_str().unwrap().to_owned();
+        self.content.lock().unwrap().referrers.entry(subject).or_default().push(referrer.clone());
+        referrer
     }
 
     pub fn asked(&self) -> Vec<Asked> {
@@ -294,6 +310,15 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         };
     }
     let digest = path.rsplit('/').next().unwrap_or_default();
+    if let (true, Some(size)) = (path.contains("/referrers/"), content.behaviour.referrers) {
+        let all = content.referrers.get(digest).cloned().unwrap_or_default();
+        let from: usize = asked.query.strip_prefix("from=").map_or(0, |from| from.parse().unwrap());
+        let page: Vec<_> = all.iter().skip(from).take(size).collect();
+        let document = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": page}).to_string();
+        let link = format!("<{}?from={}>; rel=\"next\"", asked.path, from + size);
+        let link = (from + size < all.len()).then_some([(LINK, link)]);
+        return ([(CONTENT_TYPE, INDEX)], link, document).into_response();
+    }
     match content.blobs.get(digest).cloned() {
         Some(bytes) => {
             let bytes = content.behaviour.other.map_or(bytes, <[u8]>::to_vec);
