@@ -20,8 +20,9 @@ demo-down: prerequisites ## Take the demo down, and with it the cluster of this 
 test: verify lint test-unit test-e2e ## Everything: generated files, lints, unit tests, tests on a real cluster
 
 test-unit: prerequisites ## Tests without a cluster
-	tools=$$($(E2E) tools -- minio versitygw); { read -r minio; read -r versitygw; } <<<"$$tools"; \
-	  export PACKAGE_REGISTRY_TEST_MINIO=$$minio PACKAGE_REGISTRY_TEST_VERSITYGW=$$versitygw; cargo test --workspace
+	tools=$$($(E2E) tools -- minio versitygw cosign); { read -r minio; read -r versitygw; read -r cosign; } <<<"$$tools"; \
+	  export PACKAGE_REGISTRY_TEST_MINIO=$$minio PACKAGE_REGISTRY_TEST_VERSITYGW=$$versitygw PACKAGE_REGISTRY_COSIGN=$$cosign; \
+	  cargo test --workspace
 	server/schemathesis.sh
 
 test-e2e: prerequisites ## Tests on a real cluster (yours: KUBECONFIG)

@@ -13,11 +13,11 @@ use crate::digest::sha256_of;
 use crate::image::source::{FoundImage, ImageSource, SourceError};
 use crate::json::Json;
 use crate::manifest::{Manifest, ManifestImage, ManifestResource};
-use crate::model::Descriptor;
+use crate::model::{self, Descriptor};
 use crate::reference::{Reference, ReferenceError};
 use crate::stream::Limits;
 use crate::universe::{Metadata, MetadataError, content_hashes, file_addresses, image_references, rewrite_files};
-use crate::write::{Contents, Part, write};
+use crate::write::{Contents, Part, write_with_referrers};
 
 /// Gets what is on other machines.
 pub trait Supply {
@@ -133,6 +133,15 @@ pub enum BuildError<E: std::error::Error + 'static> {
     },
 }
 
+/// How a bundle is built.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// `<tool> <version>`, for the manifest.
+    pub built_by: &'a str,
+    /// Whether what refers to the images (signatures, SBOMs) is put into the bundle, too, as far as the sources have it.
+    pub referrers: bool,
+}
+
 /// Fetches every file, finds every image and writes the bundle to `output`.
 ///
 /// # Errors
@@ -141,7 +150,7 @@ pub fn build<W: Write + Seek, F: Supply>(
     definition: &Definition,
     sources: &mut Vec<ImageSource>,
     supply: &mut F,
-    built_by: &str,
+    options: Options<'_>,
     output: W,
     report: &mut dyn FnMut(Step),
 ) -> Result<W, BuildError<F::Error>> {
@@ -154,7 +163,10 @@ pub fn build<W: Write + Seek, F: Supply>(
             None => {}
         }
     }
-    let images = files.images(sources)?;
+    let mut images = files.images(sources)?;
+    if options.referrers {
+        images.add_referrers(sources).context(SourceSnafu)?;
+    }
     if !images.references.is_empty() {
         (files.report)(Step::Saving(images.references.clone()));
     }
@@ -166,17 +178,20 @@ pub fn build<W: Write + Seek, F: Supply>(
     let held = files.by_location;
     let mut document = definition.document().clone();
     rewrite_files(&mut document, &mut |address| {
-        paths.get(address).and_then(|location| held.get(location)).map_or_else(|| address.to_owned(), Held::path)
+        paths
+            .get(address)
+            .and_then(|location| held.get(location))
+            .map_or_else(|| address.to_owned(), |held| held.file.path())
     });
     let metadata = document.to_string();
     Metadata::parse(metadata.as_bytes()).context(ResultSnafu)?;
     // Two locations with the same bytes and name are one entry.
-    let entries: BTreeMap<String, &Held> = held.values().map(|held| (held.path(), held)).collect();
+    let entries: BTreeMap<String, &Held> = held.values().map(|held| (held.file.path(), held)).collect();
     let resources = entries.iter().map(|(path, held)| held.listed(path)).collect();
-    let manifest = Manifest::new(built_by.to_owned(), resources, images.listed.clone());
+    let manifest = Manifest::new(options.built_by.to_owned(), resources, images.listed.clone());
     let contents =
         Contents { metadata: metadata.as_bytes(), manifest: &manifest, images: &images.targets, blobs: &images.blobs };
-    write(output, &contents, &mut |part| match part {
+    write_with_referrers(output, &contents, &images.referrers, &mut |part| match part {
         Part::File(path) => entries.get(path).map_or_else(|| not_there(path), |held| held.open()),
         Part::Blob(digest) => images.open(sources, digest),
     })
@@ -194,9 +209,8 @@ struct Files<'a, F> {
 /// A file that is at hand.
 struct Held {
     place: Place,
-    name: String,
-    sha256: String,
-    size: u64,
+    file: model::File,
+    /// Address or path, without credentials.
     source: String,
 }
 
@@ -206,29 +220,30 @@ enum Place {
 }
 
 impl Held {
-    fn path(&self) -> String {
-        format!("resources/{}/{}", self.sha256, self.name)
-    }
-
     fn listed(&self, path: &str) -> ManifestResource {
         ManifestResource {
             path: path.to_owned(),
-            size: self.size,
-            sha256: self.sha256.clone(),
+            size: self.file.size,
+            sha256: self.file.hex().to_owned(),
             source: self.source.clone(),
         }
     }
 
     fn open(&self) -> io::Result<Box<dyn Read>> {
-        let file = match &self.place {
-            Place::Downloaded(file) => {
+        Ok(Box::new(self.place.open()?))
+    }
+}
+
+impl Place {
+    fn open(&self) -> io::Result<File> {
+        match self {
+            Self::Downloaded(file) => {
                 let mut file = file.try_clone()?;
                 file.rewind()?;
-                file
+                Ok(file)
             }
-            Place::Local(path) => File::open(path)?,
-        };
-        Ok(Box::new(file))
+            Self::Local(path) => File::open(path),
+        }
     }
 }
 
@@ -253,17 +268,14 @@ impl<F: Supply> Files<'_, F> {
                     Place::Local(path.clone())
                 }
             };
-            let name = file_name(address, &location);
-            let mut held = Held { place, name, sha256: String::new(), size: 0, source: shown };
-            let hashed = held.open().and_then(|mut file| sha256_of(&mut file));
-            let path = match &held.place {
+            let hashed = place.open().and_then(|mut file| sha256_of(&mut file));
+            let path = match &place {
                 Place::Local(path) => path.clone(),
                 Place::Downloaded(_) => PathBuf::new(),
             };
             let (digest, size) = hashed.context(LocalFileSnafu { address, path })?;
-            digest.trim_start_matches("sha256:").clone_into(&mut held.sha256);
-            held.size = size;
-            self.by_location.insert(location.clone(), held);
+            let file = model::File { name: file_name(address, &location), digest, size };
+            self.by_location.insert(location.clone(), Held { place, file, source: shown });
         }
         self.by_address.insert(address.to_owned(), location);
         Ok(())
@@ -301,8 +313,8 @@ impl<F: Supply> Files<'_, F> {
             let held = self.by_address.get(address).and_then(|location| self.by_location.get(location));
             let Some(held) = held else { continue };
             let expected = expected.to_ascii_lowercase();
-            let found = &held.sha256;
-            ensure!(expected == *found, ContentHashSnafu { address: without_credentials(address), expected, found });
+            let found = held.file.hex();
+            ensure!(expected == found, ContentHashSnafu { address: without_credentials(address), expected, found });
         }
         Ok(())
     }
@@ -314,6 +326,10 @@ struct Packed {
     /// As the definition has them, each once, in its order of aliases.
     references: Vec<String>,
     targets: BTreeMap<String, Descriptor>,
+    /// What refers to a manifest of these.
+    referrers: BTreeSet<Descriptor>,
+    /// Digests of all manifests and indexes.
+    manifests: BTreeSet<String>,
     blobs: BTreeSet<Descriptor>,
     /// Which source has a blob.
     sources: BTreeMap<String, usize>,
@@ -322,17 +338,41 @@ struct Packed {
 
 impl Packed {
     fn add(&mut self, alias: String, written: String, reference: &Reference, found: (usize, FoundImage)) {
-        let (index, FoundImage { target, manifests, blobs }) = found;
+        let (index, image) = found;
+        let target = image.target.clone();
         let tag = if reference.tag.is_none() && reference.digest.is_none() { ":latest" } else { "" };
         let explicit = format!("{written}{tag}");
         self.listed.push(ManifestImage { alias, reference: explicit, manifest_digest: target.digest.clone() });
-        for blob in manifests.into_iter().chain(blobs) {
-            self.sources.entry(blob.digest.clone()).or_insert(index);
-            self.blobs.insert(blob);
-        }
+        self.take(index, image);
         if self.targets.insert(written.clone(), target).is_none() {
             self.references.push(written);
         }
+    }
+
+    fn take(&mut self, index: usize, image: FoundImage) {
+        self.manifests.extend(image.manifests.iter().map(|manifest| manifest.digest.clone()));
+        for blob in image.manifests.into_iter().chain(image.blobs) {
+            self.sources.entry(blob.digest.clone()).or_insert(index);
+            self.blobs.insert(blob);
+        }
+    }
+
+    /// Adds what refers to what is there, and then what refers to that.
+    fn add_referrers(&mut self, sources: &mut [ImageSource]) -> Result<(), SourceError> {
+        let mut subjects = self.manifests.clone();
+        while !subjects.is_empty() {
+            let before = self.manifests.clone();
+            for (index, source) in sources.iter_mut().enumerate() {
+                for referrer in source.referrers(&subjects, &Limits::default())? {
+                    if !self.manifests.contains(&referrer.target.digest) {
+                        self.referrers.insert(referrer.target.clone());
+                        self.take(index, referrer);
+                    }
+                }
+            }
+            subjects = self.manifests.difference(&before).cloned().collect();
+        }
+        Ok(())
     }
 
     fn open(&self, sources: &[ImageSource], digest: &str) -> io::Result<Box<dyn Read>> {

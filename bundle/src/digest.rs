@@ -15,6 +15,14 @@ pub fn sha256(bytes: &[u8]) -> String {
 
 /// `sha256:<hex>` and number of everything that is read to the end.
 pub(crate) fn sha256_of(input: &mut dyn Read) -> io::Result<(String, u64)> {
+    sha256_with(input, |_| Ok(()))
+}
+
+/// The same, and each piece is `taken` on its way.
+///
+/// # Errors
+/// What the input says, or the one who takes the pieces.
+pub fn sha256_with(input: &mut dyn Read, mut taken: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<(String, u64)> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     let mut size = 0;
@@ -25,7 +33,9 @@ pub(crate) fn sha256_of(input: &mut dyn Read) -> io::Result<(String, u64)> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        hasher.update(buffer.get(..count).unwrap_or_default());
+        let piece = buffer.get(..count).unwrap_or_default();
+        taken(piece)?;
+        hasher.update(piece);
         size += count as u64;
     }
 }

@@ -5,9 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex};
 
-use sha2::{Digest, Sha256};
-
-use crate::digest::hex;
+use crate::digest::sha256_with;
 use crate::model::Bundle;
 use crate::stream::{self, Limits, ReadError, Receipt, Sink};
 
@@ -33,7 +31,7 @@ impl BundleFile {
         let whole = Shared::new(file);
         let mut parts =
             Parts { file: whole.clone(), unpacked: Shared::new(unpacked), places: BTreeMap::new(), next: None, end: 0 };
-        let input = Counted { input: whole.from(0), advance };
+        let input = Counted { input: whole.read(0, u64::MAX), advance };
         let bundle = stream::read(input, &mut parts, limits)?;
         Ok(Self { bundle, parts })
     }
@@ -44,19 +42,12 @@ impl BundleFile {
         &self.bundle
     }
 
-    /// Bytes of a file or image blob.
-    #[must_use]
-    pub fn size(&self, digest: &str) -> Option<u64> {
-        self.parts.places.get(digest).map(|place| place.size)
-    }
-
     /// A file or image blob from its byte `from` on. The one who reads it compares its digest: the file may have changed.
     #[must_use]
-    pub fn part(&self, digest: &str, from: u64) -> Option<impl Read + Send + use<>> {
+    pub fn part(&self, digest: &str, from: u64) -> Option<BlobReader> {
         let place = self.parts.places.get(digest)?;
         let file = if place.unpacked { &self.parts.unpacked } else { &self.parts.file };
-        let skipped = from.min(place.size);
-        Some(file.from(place.offset + skipped).take(place.size - skipped))
+        Some(file.read(place.offset + from.min(place.size), place.offset + place.size))
     }
 }
 
@@ -90,25 +81,17 @@ impl Sink for Parts {
             Some(offset) => (false, offset),
             None => (true, self.end),
         };
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 1 << 16];
-        let mut size = 0;
-        loop {
-            let count = body.read(&mut buffer)?;
-            let bytes = buffer.get(..count).unwrap_or_default();
-            if count == 0 {
-                break;
-            }
+        let mut end = offset;
+        let (digest, size) = sha256_with(body, |piece| {
             if unpacked {
-                self.unpacked.write(offset + size, bytes)?;
+                self.unpacked.write(end, piece)?;
             }
-            hasher.update(bytes);
-            size += count as u64;
-        }
+            end += piece.len() as u64;
+            Ok(())
+        })?;
         if unpacked {
-            self.end += size;
+            self.end = end;
         }
-        let digest = format!("sha256:{}", hex(&hasher.finalize()));
         self.places.entry(digest.clone()).or_insert(Place { unpacked, offset, size });
         Ok(Receipt { digest, size })
     }
@@ -119,7 +102,7 @@ impl Sink for Parts {
             self.places.get(digest).filter(|place| place.size <= limit).ok_or_else(wrong)?;
         let mut bytes = Vec::new();
         let file = if unpacked { &self.unpacked } else { &self.file };
-        file.from(offset).take(size).read_to_end(&mut bytes)?;
+        file.read(offset, offset + size).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 }
@@ -133,8 +116,8 @@ impl Shared {
         Self(Arc::new(Mutex::new(file)))
     }
 
-    fn from(&self, position: u64) -> At {
-        At { file: self.clone(), position }
+    fn read(&self, position: u64, end: u64) -> BlobReader {
+        BlobReader { file: self.clone(), position, end }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
@@ -150,18 +133,22 @@ impl Shared {
     }
 }
 
-/// A place in a shared file.
-struct At {
+/// Bytes of a bundle from one place to another, read from where they are. A clone goes on from the same place by itself.
+#[derive(Clone, Debug)]
+pub struct BlobReader {
     file: Shared,
     position: u64,
+    end: u64,
 }
 
-impl Read for At {
+impl Read for BlobReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let position = self.position;
+        let left = usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX);
+        let length = left.min(out.len());
         let count = self.file.with(|file| {
             file.seek(SeekFrom::Start(position))?;
-            file.read(out)
+            file.read(out.get_mut(..length).unwrap_or_default())
         })?;
         self.position += count as u64;
         Ok(count)

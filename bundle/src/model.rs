@@ -59,6 +59,19 @@ pub struct File {
     pub size: u64,
 }
 
+impl File {
+    /// Where it is in a bundle: `resources/<sha256 hex>/<name>`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("resources/{}/{}", self.hex(), self.name)
+    }
+
+    /// Hex digits of its digest.
+    pub(crate) fn hex(&self) -> &str {
+        self.digest.trim_start_matches("sha256:")
+    }
+}
+
 /// One image that the metadata names, with everything that must be there to pull it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -61,9 +61,22 @@ pub fn write<W: Write + Seek>(
     contents: &Contents<'_>,
     open: &mut dyn FnMut(Part<'_>) -> io::Result<Box<dyn Read>>,
 ) -> io::Result<W> {
+    write_with_referrers(output, contents, &BTreeSet::new(), open)
+}
+
+/// The same with manifests that refer to those of the images (signatures, SBOMs); they and what they need are among the blobs.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_with_referrers<W: Write + Seek>(
+    output: W,
+    contents: &Contents<'_>,
+    referrers: &BTreeSet<Descriptor>,
+    open: &mut dyn FnMut(Part<'_>) -> io::Result<Box<dyn Read>>,
+) -> io::Result<W> {
     let listed = &contents.manifest.resources;
     let files: Vec<_> = listed.iter().filter_map(|file| file_of(&file.path, file.size)).collect();
-    let index = index(contents.images);
+    let index = layout_index(contents.images, referrers);
     let blobs = contents.blobs.iter().map(|blob| (blob.digest.clone(), blob.size)).collect();
     let entries = Entries {
         metadata: contents.metadata,
@@ -90,7 +103,7 @@ pub fn write_entries<'r, W: Write + Seek>(
     if let Some(manifest) = entries.manifest {
         zip.deflated(MANIFEST, manifest)?;
     }
-    let paths: BTreeMap<String, &File> = entries.files.iter().map(|file| (file_path(file), file)).collect();
+    let paths: BTreeMap<String, &File> = entries.files.iter().map(|file| (file.path(), file)).collect();
     for (path, file) in &paths {
         let mut body = Hashed::new(open(Part::File(path))?);
         zip.stored(path, file.size, &mut body)?;
@@ -113,12 +126,6 @@ pub fn write_entries<'r, W: Write + Seek>(
     zip.finish()
 }
 
-/// Where a file is in a bundle: `resources/<sha256 hex>/<name>`.
-#[must_use]
-pub fn file_path(file: &File) -> String {
-    format!("resources/{}/{}", file.digest.trim_start_matches("sha256:"), file.name)
-}
-
 fn file_of(path: &str, size: u64) -> Option<File> {
     let (hex, name) = entry_path(path)?;
     Some(File { name: name.to_owned(), digest: format!("sha256:{hex}"), size })
@@ -127,6 +134,11 @@ fn file_of(path: &str, size: u64) -> Option<File> {
 /// `images/index.json` for these targets by reference.
 #[must_use]
 pub fn index(images: &BTreeMap<String, Descriptor>) -> String {
+    layout_index(images, &BTreeSet::new())
+}
+
+/// Images by their names, then what refers to them, by nothing but its descriptor.
+fn layout_index(images: &BTreeMap<String, Descriptor>, referrers: &BTreeSet<Descriptor>) -> String {
     let named = |(reference, target): (&String, &Descriptor)| {
         json!({
             "mediaType": target.media_type,
@@ -135,7 +147,8 @@ pub fn index(images: &BTreeMap<String, Descriptor>) -> String {
             "annotations": {"org.opencontainers.image.ref.name": reference},
         })
     };
-    let manifests: Vec<_> = images.iter().map(named).collect();
+    let unnamed = |target: &Descriptor| json!(target);
+    let manifests: Vec<_> = images.iter().map(named).chain(referrers.iter().map(unnamed)).collect();
     json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",

@@ -13,7 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use bundle::digest::sha256;
+use bundle::digest::{sha256, sha256_with};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -73,15 +73,23 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CacheError { path, source }),
         };
-        let mut hasher = Sha256::new();
-        let found = hash(&mut file, &mut hasher).and_then(|_| file.rewind()).map(|()| hex(hasher));
-        if found.context(CacheSnafu { path: &path })? == digest.trim_start_matches("sha256:") {
+        let hashed = sha256_with(&mut file, |_| Ok(())).and_then(|found| file.rewind().map(|()| found));
+        let (found, _) = hashed.context(CacheSnafu { path: &path })?;
+        if found == digest {
             // Only so that it isn't removed as old.
             let _ = File::options().write(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
             return Ok(Some(file));
         }
         fs::remove_file(&path).context(CacheSnafu { path })?;
         Ok(None)
+    }
+
+    /// The bytes of a small blob, if it is there and right.
+    pub fn read(&self, digest: &str) -> Result<Option<Vec<u8>>, CacheError> {
+        let Some(mut file) = self.find(digest)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).context(CacheSnafu { path: self.path(digest) })?;
+        Ok(Some(bytes))
     }
 
     /// Puts a small document in and gives its digest.
@@ -289,6 +297,17 @@ mod tests {
         fs::write(cache.path(&digest), "evil").unwrap();
         assert!(cache.find(&digest).unwrap().is_none());
         assert!(!cache.path(&digest).exists());
+        assert!(cache.read(&cache.add(b"good").unwrap()).unwrap().is_some_and(|bytes| bytes == b"good"));
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_an_error_and_not_missing() {
+        let (_folder, cache) = cache();
+        let digest = sha256(b"a folder");
+        assert!(cache.read(&digest).unwrap().is_none());
+        fs::create_dir(cache.path(&digest)).unwrap();
+        let said = cache.read(&digest).unwrap_err().to_string();
+        assert!(said.contains(digest.trim_start_matches("sha256:")), "{said}");
     }
 
     #[test]

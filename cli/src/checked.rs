@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use bundle::digest::sha256_with;
 use bundle::model::Bundle;
 use bundle::stream::{self, Limits, ReadError, Receipt, Sink};
-use sha2::{Digest, Sha256};
 use snafu::{ResultExt, Snafu};
 
 use crate::progress::Transfer;
@@ -44,7 +44,7 @@ pub fn check(path: &Path) -> Result<Bundle, CheckError> {
     let progress = Transfer::start("Read", size);
     let input = Counted { file, progress: &progress };
     let mut sink = Hashing { spool, end: 0, documents: HashMap::new() };
-    let read = stream::read(io::BufReader::with_capacity(1 << 16, input), &mut sink, &Limits::default());
+    let read = stream::read(input, &mut sink, &Limits::default());
     progress.finish();
     read.context(WrongSnafu { path })
 }
@@ -74,26 +74,14 @@ impl Sink for Hashing {
     type Error = io::Error;
 
     fn blob(&mut self, body: &mut dyn Read) -> Result<Receipt, Self::Error> {
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 1 << 16];
-        let mut size = 0;
-        let mut keeps = true;
         self.spool.seek(SeekFrom::Start(self.end))?;
-        loop {
-            let count = body.read(&mut buffer)?;
-            let bytes = buffer.get(..count).unwrap_or_default();
-            if count == 0 {
-                break;
-            }
-            keeps &=
-                (size > 0 || bytes.starts_with(b"{")) && size + bytes.len() as u64 <= Limits::default().image_manifest;
-            if keeps {
-                self.spool.write_all(bytes)?;
-            }
-            hasher.update(bytes);
-            size += bytes.len() as u64;
-        }
-        let digest = format!("sha256:{}", data_encoding::HEXLOWER.encode(&hasher.finalize()));
+        let (mut kept, mut keeps) = (0, true);
+        let (digest, size) = sha256_with(body, |piece| {
+            let begins = kept > 0 || may_begin_object(piece);
+            kept += piece.len() as u64;
+            keeps &= begins && kept <= Limits::default().image_manifest;
+            if keeps { self.spool.write_all(piece) } else { Ok(()) }
+        })?;
         if keeps {
             self.documents.insert(digest.clone(), (self.end, size));
             self.end += size;
@@ -108,5 +96,26 @@ impl Sink for Hashing {
         let mut bytes = Vec::new();
         (&self.spool).take(size).read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+}
+
+/// Whether a JSON object can begin like this.
+fn may_begin_object(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().first().is_none_or(|first| *first == b'{')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_kept_with_the_blanks_before_them_and_other_content_is_not() {
+        let mut sink = Hashing { spool: tempfile::tempfile().unwrap(), end: 0, documents: HashMap::new() };
+        for (body, kept) in [("{}", true), ("\r\n\t {}", true), ("  ", true), ("layer", false), (" [", false)] {
+            let taken = sink.blob(&mut body.as_bytes()).unwrap();
+            assert_eq!(taken.digest, bundle::digest::sha256(body.as_bytes()));
+            let read = sink.read_back(&taken.digest, 100);
+            assert_eq!(read.ok(), kept.then(|| body.as_bytes().to_vec()), "{body:?}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use snafu::{ResultExt, Snafu};
 use url::Url;
 
 use crate::cache::{Cache, CacheError};
-use crate::http::{PATIENCE, RequestError, USER_AGENT, chain, repeat};
+use crate::http::{ATTEMPTS, PATIENCE, RequestError, USER_AGENT, chain, repeat};
 use crate::progress::Transfer;
 use crate::resume::{ResumeError, fill};
 
@@ -99,7 +99,7 @@ impl Download {
         if partial.size() > 0 && note.same().is_none() {
             partial.clear().map_err(ResumeError::store).context(ResumeSnafu)?;
         }
-        let first = repeat(async || self.ask(url, partial.size(), &note, condition.as_ref()).await);
+        let first = repeat(ATTEMPTS, async || self.ask(url, partial.size(), &note, condition.as_ref()).await);
         let first = first.await.context(RequestSnafu)?;
         if let (StatusCode::NOT_MODIFIED, Some(file)) = (first.status(), held) {
             return Ok(file);

@@ -24,6 +24,7 @@ mod reference;
 mod registry;
 mod remote;
 mod resume;
+mod runtime;
 mod saved;
 mod size;
 mod supply;

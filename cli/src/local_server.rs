@@ -5,7 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use snafu::{OptionExt, ResultExt, Snafu};
@@ -18,6 +19,8 @@ use crate::output::message;
 const PROGRAM: &str = "package-registry-server";
 /// How long it may take to start.
 const START: Duration = Duration::from_secs(30);
+/// How long it may take to be gone once it was killed.
+const END: Duration = Duration::from_secs(5);
 /// Lines that are shown of a server that doesn't start.
 const MOST_LINES: usize = 20;
 
@@ -47,11 +50,25 @@ pub enum ServerError {
     },
 }
 
-/// A server that serves; it ends with this value.
+/// A server that serves; it ends with this value. What it acknowledged is in the store.
 pub struct LocalServer {
     /// Where.
     pub address: SocketAddr,
-    child: Child,
+    process: Process,
+}
+
+/// A process that has ended when this value is gone: whoever removes its store then must not find it writing.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // An error: it has ended already.
+        let _ = self.0.start_kill();
+        let killed = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && killed.elapsed() < END {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 /// Finds the server: the one that was named, beside this program, or in PATH.
@@ -78,10 +95,9 @@ impl LocalServer {
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = command.spawn().context(StartSnafu { program })?;
-        let errors = child.stderr.take().map(BufReader::new);
+            .stderr(Stdio::piped());
+        let mut process = Process(command.spawn().context(StartSnafu { program })?);
+        let errors = process.0.stderr.take().map(BufReader::new);
         let mut lines =
             errors.with_context(|| NotServingSnafu { program, said: "it has no output".to_owned() })?.lines();
         let mut said = Vec::new();
@@ -106,17 +122,12 @@ impl LocalServer {
                 }
             }
         });
-        Ok(Self { address, child })
+        Ok(Self { address, process })
     }
 
     /// Waits until it ends by itself.
     pub async fn ended(&mut self) -> io::Result<()> {
-        self.child.wait().await.map(drop)
-    }
-
-    /// Ends it. What it acknowledged is in the store.
-    pub async fn stop(mut self) -> io::Result<()> {
-        self.child.kill().await
+        self.process.0.wait().await.map(drop)
     }
 }
 

@@ -81,11 +81,14 @@ fn meaning(argument: &Arg) -> String {
     text
 }
 
-/// One line of Markdown, with a full stop.
+/// One line of Markdown, each paragraph with a full stop.
 fn words(text: Option<&clap::builder::StyledStr>) -> String {
     let text = text.map(ToString::to_string).unwrap_or_default();
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "&lt;");
-    if text.is_empty() || text.ends_with(['.', ']']) { text } else { format!("{text}.") }
+    let sentence = |paragraph: &str| {
+        let text = paragraph.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "&lt;");
+        if text.is_empty() || text.ends_with(['.', ']']) { text } else { format!("{text}.") }
+    };
+    text.split("\n\n").map(sentence).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -104,6 +107,7 @@ mod tests {
         ] {
             assert!(page.contains(part), "no {part}");
         }
+        assert!(page.contains("by their subject. What is signed"), "a summary has a full stop before what follows");
         for line in page.lines().filter(|line| line.starts_with("| `")) {
             assert!(!line.ends_with("|  |"), "no meaning: {line}");
         }

@@ -7,10 +7,8 @@ use tokio::runtime::Handle;
 
 use crate::connection::{Api, CallError};
 use crate::coordinate::Coordinate;
+use crate::http::{PATIENT_ATTEMPTS, repeat};
 use crate::progress::Transfer;
-
-/// Attempts in a row that bring nothing.
-const ATTEMPTS: u32 = 8;
 
 /// Bytes of a package's part. Reading blocks, and goes on where a connection was lost.
 pub struct RemotePart<'a> {
@@ -51,32 +49,15 @@ impl<'a> RemotePart<'a> {
         self.answer = Some(answer);
         Ok(chunk)
     }
-
-    async fn fill(&mut self) -> Result<(), CallError> {
-        let mut attempt = 1;
-        loop {
-            match self.next().await {
-                Ok(Some(chunk)) => {
-                    self.chunk = chunk;
-                    return Ok(());
-                }
-                // Too few bytes: the one who reads compares digest and size.
-                Ok(None) => return Ok(()),
-                Err(error) => match error.pause(attempt) {
-                    Some(pause) if attempt < ATTEMPTS => tokio::time::sleep(pause).await,
-                    _ => return Err(error),
-                },
-            }
-            attempt += 1;
-        }
-    }
 }
 
 impl Read for RemotePart<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.chunk.is_empty() && self.position < self.size {
             let handle = self.handle.clone();
-            handle.block_on(self.fill()).map_err(io::Error::other)?;
+            let next = handle.block_on(repeat(PATIENT_ATTEMPTS, async || self.next().await));
+            // Too few bytes: the one who reads compares digest and size.
+            self.chunk = next.map_err(io::Error::other)?.unwrap_or_default();
         }
         let count = self.chunk.len().min(out.len());
         let taken = self.chunk.split_to(count);

@@ -7,7 +7,7 @@ use reqwest::{Response, StatusCode};
 use snafu::{ResultExt, Snafu, ensure};
 
 use crate::cache::Partial;
-use crate::http::{ATTEMPTS, RequestError};
+use crate::http::{ATTEMPTS, RequestError, Transient};
 
 /// Why a download did not come to its end.
 #[derive(Debug, Snafu)]

@@ -16,29 +16,34 @@ pub struct SaveError {
 }
 
 /// Who may read a file, where the system knows such a thing.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Mode {
     /// Everybody; the owner may write (0644).
     Shared,
     /// The owner alone (0600).
     Private,
+    /// As it was for the file in whose place this one comes.
+    Kept(fs::Permissions),
 }
 
 impl Mode {
     #[cfg(unix)]
     fn set(self, file: &File) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
-        let bits = match self {
-            Self::Shared => 0o644,
-            Self::Private => 0o600,
-        };
-        file.set_permissions(fs::Permissions::from_mode(bits))
+        file.set_permissions(match self {
+            Self::Shared => fs::Permissions::from_mode(0o644),
+            Self::Private => fs::Permissions::from_mode(0o600),
+            Self::Kept(permissions) => permissions,
+        })
     }
 
     /// Elsewhere, files get what their folder passes on.
     #[cfg(not(unix))]
-    fn set(self, _: &File) -> io::Result<()> {
-        Ok(())
+    fn set(self, file: &File) -> io::Result<()> {
+        match self {
+            Self::Shared | Self::Private => Ok(()),
+            Self::Kept(permissions) => file.set_permissions(permissions),
+        }
     }
 }
 

@@ -14,7 +14,8 @@ use url::Url;
 use crate::cache::{Cache, CacheError};
 use crate::download::{Download, DownloadError};
 use crate::local::{self, LocalError, Saved};
-use crate::registry::{Client, CredentialsError, Hosts, Keyring, PullError, Puller};
+use crate::registry::{Client, CredentialsError, Hosts, Keyring, PullError, Pulled, Puller};
+use crate::runtime::runtime;
 
 /// Why something can't be had.
 #[derive(Debug, Snafu)]
@@ -66,6 +67,8 @@ pub enum Images {
         hosts: Hosts,
         /// What is wanted of them; empty: everything.
         platforms: Vec<Platform>,
+        /// Whether what refers to the images is wanted, too.
+        referrers: bool,
     },
     /// An engine on this machine.
     Engine,
@@ -86,8 +89,7 @@ pub struct Supply {
 impl Supply {
     /// Gets ready; nothing is asked yet.
     pub fn new(images: Images) -> Result<Self, SupplyError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = runtime.context(StartSnafu)?;
+        let runtime = runtime().context(StartSnafu)?;
         let download = Download::new().context(DownloadSnafu)?;
         Ok(Self { runtime, download, cache: None, images, saved: Vec::new() })
     }
@@ -118,11 +120,11 @@ impl build::Supply for Supply {
                 saved.push(file);
                 Ok(source)
             }
-            Images::Registries { hosts, platforms } => {
+            Images::Registries { hosts, platforms, referrers } => {
                 let client = Client::new(Keyring::open().context(CredentialsSnafu)?);
-                let puller = Puller { client: &client, hosts, cache, platforms };
-                let targets = runtime.block_on(puller.pull(images)).context(PullSnafu)?;
-                Ok(ImageSource::gathered("the cache", cache.root(), targets))
+                let puller = Puller { client: &client, hosts, cache, platforms, with_referrers: *referrers };
+                let Pulled { images, referrers } = runtime.block_on(puller.pull(images)).context(PullSnafu)?;
+                Ok(ImageSource::gathered("the cache", cache.root(), images, referrers))
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::model::Descriptor;
 use crate::reference::is_digest;
 
 /// Indexes inside indexes that are followed.
-const DEEPEST: u32 = 4;
+pub const DEEPEST: u32 = 4;
 
 /// Blobs that are there.
 pub(crate) trait Blobs {

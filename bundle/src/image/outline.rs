@@ -4,6 +4,7 @@ use oci_spec::image::{ImageIndex, ImageManifest};
 use serde_json::Value;
 use snafu::Snafu;
 
+pub use super::graph::DEEPEST;
 use super::graph::{GraphError, check_kind, descriptor, is_elsewhere, parse};
 use super::media;
 use super::platform::Platform;
@@ -21,6 +22,8 @@ pub enum Outline {
         config: Descriptor,
         /// The layers, base first.
         layers: Vec<Descriptor>,
+        /// Digest of the manifest that it refers to.
+        subject: Option<String>,
     },
 }
 
@@ -38,6 +41,15 @@ impl Outline {
     /// What is wrong with it.
     pub fn read(target: &Descriptor, bytes: &[u8]) -> Result<Self, OutlineError> {
         read(target, bytes).map_err(|error| OutlineError { reason: error.to_string() })
+    }
+
+    /// Digest of the manifest that a manifest refers to.
+    #[must_use]
+    pub fn subject(self) -> Option<String> {
+        match self {
+            Self::Manifest { subject, .. } => subject,
+            Self::Index(_) => None,
+        }
     }
 }
 
@@ -57,7 +69,8 @@ fn read(target: &Descriptor, bytes: &[u8]) -> Result<Outline, GraphError<std::io
     let manifest: ImageManifest = parse(target, bytes)?;
     let here = manifest.layers().iter().filter(|layer| !is_elsewhere(layer));
     let layers = here.map(descriptor).collect::<Result<_, _>>()?;
-    Ok(Outline::Manifest { config: descriptor(manifest.config())?, layers })
+    let subject = manifest.subject().as_ref().map(|subject| subject.digest().to_string());
+    Ok(Outline::Manifest { config: descriptor(manifest.config())?, layers, subject })
 }
 
 /// The media types of documents that [`Outline::read`] takes, for an `Accept` header.
@@ -194,7 +207,7 @@ mod tests {
             .to_string()
             .into_bytes();
         let target = Descriptor { media_type: media::MANIFEST.to_owned(), digest: sha256(&bytes), size: 0 };
-        let Outline::Manifest { config, layers } = Outline::read(&target, &bytes).unwrap() else { panic!() };
+        let Outline::Manifest { config, layers, .. } = Outline::read(&target, &bytes).unwrap() else { panic!() };
         assert_eq!((config.digest, layers.len()), (sha256(b"c"), 2));
         let wrong =
             Descriptor { media_type: "application/vnd.docker.distribution.manifest.v1+json".to_owned(), ..target };

@@ -1,6 +1,6 @@
 //! Images on disk, to be put into a bundle: OCI image layouts and archives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use snafu::{OptionExt, ResultExt, Snafu, ensure};
 use super::archive::{self, ArchiveError, Keep};
 use super::graph::{Blobs, GraphError, walk};
 use super::layout::{Named, is_layout, read_index};
+use super::outline::Outline;
 use crate::digest::{sha256, sha256_of};
 use crate::model::Descriptor;
 use crate::reference::Reference;
@@ -87,11 +88,13 @@ impl ImageSource {
         }
     }
 
-    /// Images that were gathered into a folder with `blobs/sha256/<hex>` in it: names, and what they stand for. The folder
-    /// may hold more.
+    /// Images that were gathered into a folder with `blobs/sha256/<hex>` in it: names, and what they stand for; and what
+    /// refers to them. The folder may hold more.
     #[must_use]
-    pub fn gathered(given: &str, path: &Path, images: Vec<(String, Descriptor)>) -> Self {
-        let images = images.into_iter().map(|(name, target)| Named::new(vec![name], target)).collect();
+    pub fn gathered(given: &str, path: &Path, images: Vec<(String, Descriptor)>, referrers: Vec<Descriptor>) -> Self {
+        let images = images.into_iter().map(|(name, target)| Named::new(vec![name], target));
+        let referrers = referrers.into_iter().map(|target| Named::new(Vec::new(), target));
+        let images = images.chain(referrers).collect();
         Self { given: given.to_owned(), path: path.to_owned(), store: Store::Layout, images }
     }
 
@@ -124,17 +127,6 @@ impl ImageSource {
         Ok(Self { given: given.to_owned(), path: path.to_owned(), store, images: images.images })
     }
 
-    /// The source as it was given: `oci:DIRECTORY`.
-    #[must_use]
-    pub fn given(&self) -> &str {
-        &self.given
-    }
-
-    /// The names of its images.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.images.iter().flat_map(|image| image.names.iter().map(String::as_str))
-    }
-
     /// The image that a reference means; `None` when it is not here.
     ///
     /// # Errors
@@ -149,8 +141,31 @@ impl ImageSource {
             [target] => target.clone(),
             _ => return ContentSnafu { place, reason: "there are several images of this name" }.fail(),
         };
+        self.whole(target, place, limits).map(Some)
+    }
+
+    /// What is here without a name and refers to one of these manifests (signatures, SBOMs).
+    ///
+    /// # Errors
+    /// Something of that kind that is here in part only.
+    pub fn referrers(&mut self, subjects: &BTreeSet<String>, limits: &Limits) -> Result<Vec<FoundImage>, SourceError> {
+        let unnamed = self.images.iter().filter(|image| image.names.is_empty());
+        let targets: Vec<_> = unnamed.map(|image| image.target.clone()).collect();
+        let mut found = Vec::new();
+        for target in targets {
+            let subject = self.read(&target.digest, limits.image_manifest).ok();
+            let subject = subject.and_then(|bytes| Outline::read(&target, &bytes).ok()).and_then(Outline::subject);
+            if subject.is_some_and(|subject| subjects.contains(&subject)) {
+                let place = format!("{}: {}", self.given, target.digest);
+                found.push(self.whole(target, place, limits)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn whole(&mut self, target: Descriptor, place: String, limits: &Limits) -> Result<FoundImage, SourceError> {
         match walk(self, &target, limits.image_manifest) {
-            Ok(graph) => Ok(Some(FoundImage { target, manifests: graph.manifests, blobs: graph.blobs })),
+            Ok(graph) => Ok(FoundImage { target, manifests: graph.manifests, blobs: graph.blobs }),
             Err(GraphError::Broken { reason }) => ContentSnafu { place, reason }.fail(),
             Err(GraphError::Read { source }) => Err(SourceError::File { path: self.path.clone(), source }),
         }

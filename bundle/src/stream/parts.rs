@@ -128,7 +128,7 @@ fn file_path<E: std::error::Error + 'static>(file: &File) -> Result<String, Read
         let reason = "a file name has 1 to 128 of A-Z a-z 0-9 . _ - and no dot first";
         return Err(invalid(&place, reason));
     }
-    Ok(format!("resources/{hex}/{}", file.name))
+    Ok(file.path())
 }
 
 fn hex_of<'a, E: std::error::Error + 'static>(digest: &'a str, place: &str) -> Result<&'a str, ReadError<E>> {

@@ -56,14 +56,7 @@ impl Metadata {
     /// # Errors
     /// [`MetadataError`], naming the place and the rule.
     pub fn parse(bytes: &[u8]) -> Result<Self, MetadataError> {
-        Self::from_document(Json::parse(bytes).context(SyntaxSnafu)?)
-    }
-
-    /// Validates a document.
-    ///
-    /// # Errors
-    /// [`MetadataError`], naming the place and the rule.
-    pub fn from_document(document: Json) -> Result<Self, MetadataError> {
+        let document = Json::parse(bytes).context(SyntaxSnafu)?;
         let packaging_version = match document.get("packagingVersion") {
             Some(Json::String(version)) if PACKAGING_VERSIONS.contains(&version.as_str()) => version.clone(),
             Some(Json::String(version)) => return UnsupportedSnafu { version }.fail(),

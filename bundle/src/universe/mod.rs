@@ -9,5 +9,5 @@ mod schema;
 pub use addresses::{content_hashes, file_addresses, rewrite_files, rewrite_images};
 pub use dcos_version::DcosVersion;
 pub use metadata::{Metadata, MetadataError, image_references};
-pub use repository::{Addresses, RepositoryVersion, Shape, in_repository, needed_version, repository_package};
+pub use repository::{Addresses, RepositoryVersion, Shape, needed_version, repository_package};
 pub use schema::{Form, PACKAGING_VERSIONS, Violation, check, entry_path, is_file_name, is_package_name, resource};

@@ -104,19 +104,6 @@ pub fn needed_version(package: &Json) -> Option<DcosVersion> {
     package.get("minDcosReleaseVersion").and_then(Json::as_str).and_then(DcosVersion::parse)
 }
 
-/// A package (as [`repository_package`] made it) for one repository version and, where the asking cluster named it, its DC/OS
-/// version. `None`: this package is left out.
-#[must_use]
-pub fn in_repository(package: &Json, version: RepositoryVersion, cluster: Option<&DcosVersion>) -> Option<Json> {
-    if let (Some(needed), Some(cluster)) = (needed_version(package), cluster)
-        && needed > *cluster
-    {
-        return None;
-    }
-    let is_5 = package.get("packagingVersion").and_then(Json::as_str) == Some("5.0");
-    (version == RepositoryVersion::V5 || !is_5).then(|| Shape::of(version, cluster).apply(package))
-}
-
 fn converted_to_3(package: &Json) -> Json {
     let mut package = package.clone();
     package.remove("upgradesFrom");
@@ -199,25 +186,22 @@ mod tests {
     }
 
     #[test]
-    fn older_repository_versions_convert_or_leave_out() {
+    fn for_the_oldest_repository_version_packages_are_converted() {
         let four = package(&metadata("4.0"));
-        assert_eq!(in_repository(&four, RepositoryVersion::V4, None), Some(four.clone()));
-        let three = in_repository(&four, RepositoryVersion::V3, None).unwrap();
+        assert_eq!(Shape::of(RepositoryVersion::V4, None).apply(&four), four);
+        let three = Shape::of(RepositoryVersion::V3, None).apply(&four);
         assert_eq!(three.get("packagingVersion").and_then(Json::as_str), Some("3.0"));
         assert!(three.get("upgradesFrom").is_none() && three.get("downgradesTo").is_none());
-        let five = package(&metadata("5.0"));
-        assert_eq!(in_repository(&five, RepositoryVersion::V4, None), None);
-        assert_eq!(in_repository(&five, RepositoryVersion::V3, None), None);
-        assert!(in_repository(&five, RepositoryVersion::V5, None).is_some());
     }
 
     #[test]
-    fn a_clusters_version_filters_and_escapes() {
+    fn for_an_old_cluster_quotes_in_texts_are_escaped() {
         let four = package(&metadata("4.0"));
-        let for_cluster = |version| in_repository(&four, RepositoryVersion::V5, DcosVersion::parse(version).as_ref());
-        assert_eq!(for_cluster("1.8"), None);
-        let description = |package: Json| package.at(&["config", "properties", "a", "description"]).cloned();
-        assert_eq!(description(for_cluster("1.9.4").unwrap()), Some(Json::String(r#"say \"x\" \""#.into())));
-        assert_eq!(for_cluster("1.10"), Some(four.clone()));
+        assert_eq!(needed_version(&four), DcosVersion::parse("1.9"));
+        let shape = |version| Shape::of(RepositoryVersion::V5, DcosVersion::parse(version).as_ref());
+        let description = |package: &Json| package.at(&["config", "properties", "a", "description"]).cloned();
+        let shown = shape("1.9.4").apply(&four);
+        assert_eq!(description(&shown), Some(Json::String(r#"say \"x\" \""#.into())));
+        assert_eq!(shape("1.10").apply(&four), four);
     }
 }

@@ -1,6 +1,6 @@
 //! The operator, brought where it is missing. The command carries its manifests, so that nothing has to be fetched.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -10,14 +10,13 @@ use kube::{Client, ResourceExt, discovery};
 use serde_json::Value;
 use snafu::{ResultExt, Snafu};
 
-use super::FIELD_MANAGER;
-use crate::http::chain;
+use super::{FIELD_MANAGER, PAUSE};
+use crate::http::{PATIENT_ATTEMPTS, chain, repeat};
 use crate::output::message;
 
 const MANIFESTS: &str = include_str!("../../../manifests/install.yaml");
 const REGISTRIES: &str = "packageregistries.registry.dcos.io";
 const OPERATOR: &str = "package-registry-controller";
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the operator is not there.
 #[derive(Debug, Snafu)]
@@ -115,21 +114,25 @@ async fn apply(client: &Client, object: &DynamicObject) -> Result<(), InstallErr
 async fn available(client: &Client, limit: Duration) -> Result<(), InstallError> {
     let all: Api<Deployment> = Api::all(client.clone());
     let parameters = ListParams::default().labels(&format!("app.kubernetes.io/name={OPERATOR}"));
-    let started = Instant::now();
     let mut reason = "it is not there yet".to_owned();
-    while started.elapsed() < limit {
-        let found = all.list(&parameters).await;
-        let found = found.with_context(|_| KubernetesSnafu { what: format!("Deployment {OPERATOR}") })?;
-        let conditions = found.items.iter().filter_map(|it| it.status.as_ref()?.conditions.as_ref()).flatten();
-        if let Some(condition) = conditions.into_iter().find(|condition| condition.type_ == "Available") {
-            if condition.status == "True" {
-                return Ok(());
+    let waiting = async {
+        loop {
+            let found = repeat(PATIENT_ATTEMPTS, async || all.list(&parameters).await).await;
+            let found = found.with_context(|_| KubernetesSnafu { what: format!("Deployment {OPERATOR}") })?;
+            let conditions = found.items.iter().filter_map(|it| it.status.as_ref()?.conditions.as_ref()).flatten();
+            if let Some(condition) = conditions.into_iter().find(|condition| condition.type_ == "Available") {
+                if condition.status == "True" {
+                    return Ok(());
+                }
+                if let Some(message) = &condition.message {
+                    reason.clone_from(message);
+                }
             }
-            reason = condition.message.clone().unwrap_or(reason);
+            tokio::time::sleep(PAUSE).await;
         }
-        tokio::time::sleep(PAUSE).await;
-    }
-    LateSnafu { reason, limit }.fail()
+    };
+    let waited = tokio::time::timeout(limit, waiting).await;
+    waited.unwrap_or_else(|_| LateSnafu { reason, limit }.fail())
 }
 
 #[cfg(test)]

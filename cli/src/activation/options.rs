@@ -4,9 +4,8 @@ use serde_json::{Map, Value, json};
 use snafu::Snafu;
 
 use super::schema::{has_field, unknown_field};
+use crate::connection::DEFAULT_NAME;
 
-/// Name of a registry when the options name none.
-const DEFAULT_NAME: &str = "dcos-registry";
 /// Longest name of a registry or service.
 const LONGEST_NAME: usize = 40;
 
@@ -47,15 +46,13 @@ pub fn plan(options: Option<&str>, name: Option<&str>, namespace: Option<&str>) 
     let options = options.map_or_else(|| Ok(json!({})), parse)?;
     let options = object(&options, "$")?;
     check_names(options)?;
-    let mut mapping = Mapping::default();
+    let mut mapping = Mapping { spec: json!({}), notes: Vec::new(), service: None };
     mapping.service(options)?;
     mapping.registry(options)?;
     mapping.given(options)?;
-    let Mapping { spec, notes, service } = mapping;
+    let Mapping { mut spec, notes, service } = mapping;
     let object_name = name.map(|name| host_name("--name", name)).transpose()?;
     let chosen = object_name.clone().or_else(|| service.clone()).unwrap_or_else(|| DEFAULT_NAME.to_owned());
-    // Without any option it is an empty spec, not none.
-    let mut spec = if spec.is_null() { json!({}) } else { spec };
     if let Some(service) = service.filter(|service| *service != chosen) {
         put(&mut spec, "service.name", service.into(), "service.name")?;
     }
@@ -92,7 +89,6 @@ fn check_names(options: &Map<String, Value>) -> Result<(), OptionsError> {
     }
 }
 
-#[derive(Default)]
 struct Mapping {
     spec: Value,
     notes: Vec<String>,

@@ -5,6 +5,8 @@ use crds::options::{field, schema_of};
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
+use crate::connection::DEFAULT_NAME;
+
 /// What `--options` takes, as a JSON schema: the original's options, and under `spec` everything that a PackageRegistry has.
 pub fn options_schema() -> Value {
     let text = |words: &str| json!({"type": "string", "description": words});
@@ -18,7 +20,7 @@ pub fn options_schema() -> Value {
         "additionalProperties": false,
         "properties": {
             "service": object("The service, as the original package registry had it.", json!({
-                "name": {"type": "string", "default": "dcos-registry", "description": note("service.name")},
+                "name": {"type": "string", "default": DEFAULT_NAME, "description": note("service.name")},
                 "instances": {"type": "integer", "minimum": 1, "default": 1, "description": note("service.instances")},
                 "cpus": above_zero(&note("service.cpus")),
                 "mem": above_zero(&format!("MiB. {}", note("service.mem"))),

@@ -1,17 +1,16 @@
 //! Waiting for a registry to become Ready, saying what it waits for.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crds::{PackageRegistry, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::Api;
 use snafu::{ResultExt, Snafu};
 
-use crate::http::chain;
+use super::PAUSE;
+use crate::http::{PATIENT_ATTEMPTS, chain, repeat};
 use crate::output::message;
-
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a registry is not Ready.
 #[derive(Debug, Snafu)]
@@ -45,35 +44,39 @@ pub enum WaitError {
     },
 }
 
-/// Waits, and prints each condition when it changes.
+/// Waits, and prints each condition when it changes. An API server that restarts meanwhile is waited for, too.
 pub async fn until_ready(
     registries: &Api<PackageRegistry>,
     name: &str,
     limit: Duration,
 ) -> Result<PackageRegistry, WaitError> {
-    let (started, mut said) = (Instant::now(), BTreeMap::new());
+    let mut said = BTreeMap::new();
     let mut reason = "the operator has not looked at it yet".to_owned();
-    while started.elapsed() < limit {
-        let registry = registries.get(name).await.context(KubernetesSnafu { name })?;
-        let current = registry.metadata.generation;
-        let status = registry.status.clone().unwrap_or_default();
-        if status.observed_generation == current {
-            for line in news(&mut said, &status.conditions) {
-                message(&line);
+    let waiting = async {
+        loop {
+            let registry = repeat(PATIENT_ATTEMPTS, async || registries.get(name).await).await;
+            let registry = registry.context(KubernetesSnafu { name })?;
+            let status = registry.status.clone().unwrap_or_default();
+            if status.observed_generation == registry.metadata.generation {
+                for line in news(&mut said, &status.conditions) {
+                    message(&line);
+                }
+                let is = |type_: &str| status.conditions.iter().find(|it| it.type_ == type_ && it.status == "True");
+                if is(condition::READY).is_some() {
+                    return Ok(registry);
+                }
+                if let Some(stalled) = is(condition::STALLED) {
+                    return StalledSnafu { name, reason: stalled.message.clone() }.fail();
+                }
+                if let Some(ready) = status.conditions.iter().find(|it| it.type_ == condition::READY) {
+                    reason.clone_from(&ready.message);
+                }
             }
-            let is = |type_: &str| status.conditions.iter().find(|it| it.type_ == type_ && it.status == "True");
-            if is(condition::READY).is_some() {
-                return Ok(registry);
-            }
-            if let Some(stalled) = is(condition::STALLED) {
-                return StalledSnafu { name, reason: stalled.message.clone() }.fail();
-            }
-            let ready = status.conditions.iter().find(|it| it.type_ == condition::READY);
-            reason = ready.map_or(reason, |ready| ready.message.clone());
+            tokio::time::sleep(PAUSE).await;
         }
-        tokio::time::sleep(PAUSE).await;
-    }
-    LateSnafu { name, reason, limit }.fail()
+    };
+    let waited = tokio::time::timeout(limit, waiting).await;
+    waited.unwrap_or_else(|_| LateSnafu { name, reason, limit }.fail())
 }
 
 /// What changed since the last time: `NodesTrusted False: 1/2 nodes`.

@@ -10,10 +10,11 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::Value;
 
 use crate::activation::{FIELD_MANAGER, Plan, install_if_missing, plan, until_ready};
-use crate::connection::{ClusterArguments, runtime};
+use crate::connection::ClusterArguments;
 use crate::failure::Failure;
 use crate::http::chain;
 use crate::output::{Output, message};
+use crate::runtime::runtime;
 
 /// Arguments of `activate`.
 #[derive(Args, Debug)]

@@ -13,10 +13,11 @@ use clap::Args;
 use serde::Serialize;
 use snafu::{ResultExt, Snafu};
 
-use crate::connection::{Api, CallError, Target, runtime};
+use crate::connection::{Api, CallError, Target};
 use crate::failure::Failure;
 use crate::output::{Json, Output, error, message};
 use crate::progress::Transfer;
+use crate::runtime::runtime;
 use crate::size::Size;
 use crate::upload::{UploadError, content, send, settled};
 
@@ -177,7 +178,9 @@ struct Sent {
 
 impl Sent {
     async fn send(api: &Api, path: &Path) -> Result<Self, AddError> {
-        let opened = read(path)?;
+        let owned = path.to_owned();
+        let reading = tokio::task::spawn_blocking(move || read(&owned));
+        let opened = reading.await.map_err(io::Error::other).context(OpenSnafu)??;
         let bundle = opened.bundle();
         let content = content(bundle).context(UploadSnafu)?;
         let upload = api.open_upload(&content).await.context(CallSnafu)?;

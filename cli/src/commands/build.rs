@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use bundle::build::{BuildError, Step, build};
+use bundle::build::{BuildError, Options, Step, build};
 use bundle::definition::{Definition, DefinitionError};
 use bundle::image::platform::Platform;
 use bundle::image::source::{ImageSource, SourceError};
@@ -29,7 +29,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SOURCE")]
     images: Vec<String>,
     /// Take images from the docker engine or containerd of this machine, pull nothing
-    #[arg(long, conflicts_with_all = ["platforms", "hosts_dir"])]
+    #[arg(long, conflicts_with_all = ["platforms", "hosts_dir", "referrers"])]
     use_local: bool,
     /// Pull images for this platform only (OS/ARCHITECTURE[/VARIANT]); can be given several times [default: all]
     ///
@@ -44,6 +44,12 @@ pub struct Arguments {
     /// that is on this machine (localhost). Credentials come from the docker configuration and its helpers.
     #[arg(long, value_name = "DIRECTORY")]
     hosts_dir: Option<PathBuf>,
+    /// Take what refers to the images, too: signatures, attestations, SBOMs that registries list by their subject
+    ///
+    /// What is signed stays signed on the way into an air gap. Of images from --images, what their index lists beside them is
+    /// taken. Signatures under a tag of their own (`sha256-….sig`) refer to nothing and are not taken.
+    #[arg(long)]
+    referrers: bool,
     #[command(flatten)]
     json: Json,
 }
@@ -109,14 +115,15 @@ pub fn run(arguments: &Arguments) -> Result<(), BuildCommandError> {
         Images::Engine
     } else {
         let hosts = Hosts::new(arguments.hosts_dir.clone()).context(HostsDirSnafu)?;
-        Images::Registries { hosts, platforms: arguments.platforms.clone() }
+        Images::Registries { hosts, platforms: arguments.platforms.clone(), referrers: arguments.referrers }
     };
     let mut supply = Supply::new(images).context(SupplySnafu)?;
     let coordinate = definition.coordinate();
     let name = format!("{}-{}.dcos", coordinate.name, coordinate.version);
     let mut file = Unsaved::start(output_directory, &name).context(SaveSnafu)?;
     let mut said = Ok(());
-    build(&definition, &mut sources, &mut supply, BUILT_BY, io::BufWriter::new(file.file()), &mut |step| {
+    let options = Options { built_by: BUILT_BY, referrers: arguments.referrers };
+    build(&definition, &mut sources, &mut supply, options, io::BufWriter::new(file.file()), &mut |step| {
         if said.is_ok() {
             said = say(output, &step);
         }

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use api::PackageInfo;
 use clap::Args;
 
-use crate::connection::{Target, runtime};
+use crate::connection::Target;
 use crate::coordinate::Coordinate;
 use crate::failure::Failure;
 use crate::output::{Json, Output};
+use crate::runtime::runtime;
 use crate::size::Size;
 
 /// Arguments of `describe`.

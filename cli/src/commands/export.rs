@@ -6,15 +6,16 @@ use std::path::PathBuf;
 
 use api::PackageContent;
 use bundle::model::File;
-use bundle::write::{Entries, Part, file_path, write_entries};
+use bundle::write::{Entries, Part, write_entries};
 use clap::Args;
 
-use crate::connection::{Api, Target, runtime};
+use crate::connection::{Api, Target};
 use crate::coordinate::Coordinate;
 use crate::failure::Failure;
 use crate::output::{Json, Output};
 use crate::progress::Transfer;
 use crate::remote::RemotePart;
+use crate::runtime::runtime;
 use crate::saved::{Mode, Unsaved};
 
 /// Arguments of `export`.
@@ -62,7 +63,7 @@ fn write<W: io::Write + io::Seek>(
         .map(|file| File { name: file.name.clone(), digest: file.digest.clone(), size: file.size })
         .collect();
     let paths: BTreeMap<String, (&str, u64)> =
-        files.iter().map(|file| (file_path(file), (file.digest.as_str(), file.size))).collect();
+        files.iter().map(|file| (file.path(), (file.digest.as_str(), file.size))).collect();
     let blobs: BTreeMap<String, u64> = content.blobs.iter().map(|blob| (blob.digest.clone(), blob.size)).collect();
     let signatures: Vec<_> = content.signatures.iter().map(|text| text.clone().into_bytes()).collect();
     let entries = Entries {

@@ -89,7 +89,7 @@ fn extract(file: &Path, folder: &Path) -> Result<(), ExtractError> {
     let Limits { total, entry, entries, ratio, .. } = Limits::default();
     let input = File::open(file).context(WriteSnafu { path: file })?;
     let limits = ZipLimits { total, entry, entries, ratio };
-    let mut zip = ZipStream::new(io::BufReader::with_capacity(1 << 16, input), limits);
+    let mut zip = ZipStream::new(input, limits);
     while let Some(entry) = zip.next_entry().context(ReadSnafu { path: file })? {
         if entry.name.ends_with('/') {
             continue;

@@ -3,9 +3,10 @@
 use api::{PackageInfo, PackageList};
 use clap::Args;
 
-use crate::connection::{Target, runtime};
+use crate::connection::Target;
 use crate::failure::Failure;
 use crate::output::{Json, Output};
+use crate::runtime::runtime;
 use crate::size::Size;
 use crate::table::table;
 

@@ -7,11 +7,9 @@ use futures::{AsyncBufReadExt, StreamExt, TryStreamExt, stream::SelectAll};
 use kube::ResourceExt;
 use kube::api::LogParams;
 
-use crate::connection::{Target, runtime};
+use crate::connection::{CONTAINER, Target};
 use crate::failure::Failure;
-
-/// The container that serves.
-const CONTAINER: &str = "server";
+use crate::runtime::runtime;
 
 /// Arguments of `logs`.
 #[derive(Args, Debug)]

@@ -1,6 +1,6 @@
 //! `remove`: a package leaves the registry.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::{PackageInfo, State};
 use clap::Args;
@@ -12,14 +12,15 @@ use kube::api::{Api as Objects, Patch, PatchParams};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::connection::{Connection, Target, runtime};
+use crate::connection::{Connection, Target};
 use crate::coordinate::Coordinate;
 use crate::failure::Failure;
+use crate::http::{PATIENT_ATTEMPTS, polling, repeat};
 use crate::output::{Json, Output, warning};
+use crate::runtime::runtime;
 
 /// How long the operator has to say what becomes of it.
 const PATIENCE: Duration = Duration::from_mins(1);
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Arguments of `remove`.
 #[derive(Args, Debug)]
@@ -61,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             }
             answer => arguments.package.known(answer?)?,
         };
-        let left = gone(&connection, &arguments.package, asked).await?;
+        let left = gone(&connection, &arguments.package, object.as_ref(), asked).await?;
         let text = match left.status {
             State::Removing if left.removal_requested => format!("Package {name} {version} is being removed\n"),
             _ => format!("Removed package {name} {version}\n"),
@@ -83,25 +84,40 @@ async fn object(connection: &Connection, package: &Coordinate) -> Result<Option<
     Ok(cluster.packages(registry).await?.into_iter().find(is_it))
 }
 
+/// The objects among which it is.
+fn objects(connection: &Connection) -> Option<Objects<Package>> {
+    let (cluster, registry) = connection.cluster.as_ref()?;
+    Some(Objects::namespaced(cluster.client.clone(), &registry.namespace))
+}
+
 async fn force(connection: &Connection, object: &Package) -> Result<(), Failure> {
-    let Some((cluster, registry)) = &connection.cluster else { return Ok(()) };
-    let objects: Objects<Package> = Objects::namespaced(cluster.client.clone(), &registry.namespace);
+    let Some(objects) = objects(connection) else { return Ok(()) };
     let patch = json!({"metadata": {"annotations": {FORCE_REMOVAL: "true"}}});
     objects.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
     Ok(())
 }
 
 /// Waits until the package is gone; an error when the operator says that something still uses it.
-async fn gone(connection: &Connection, package: &Coordinate, asked: PackageInfo) -> Result<PackageInfo, Failure> {
-    let (started, mut left) = (std::time::Instant::now(), asked);
-    while started.elapsed() < PATIENCE {
-        match connection.api.package(&package.name, &package.version).await? {
+async fn gone(
+    connection: &Connection,
+    package: &Coordinate,
+    found: Option<&Package>,
+    asked: PackageInfo,
+) -> Result<PackageInfo, Failure> {
+    let mut known = found.map(ResourceExt::name_any);
+    let (started, mut left) = (Instant::now(), asked);
+    for pause in polling() {
+        match connection.api.awaited(&package.name, &package.version).await? {
             None => return Ok(PackageInfo { status: State::Removing, removal_requested: false, ..left }),
             Some(there) => left = there,
         }
-        if let Some(object) = object(connection, package).await?
-            && let Some(reason) = blocked(&object)
-        {
+        let object = match (&known, objects(connection)) {
+            (Some(name), Some(objects)) => repeat(PATIENT_ATTEMPTS, async || objects.get_opt(name).await).await?,
+            // That of a new upload is still to come.
+            _ => object(connection, package).await?,
+        };
+        known = known.or_else(|| object.as_ref().map(ResourceExt::name_any));
+        if let Some(reason) = object.as_ref().and_then(blocked) {
             return Err(Failure::Failed {
                 message: format!(
                     "package {} {} stays: {reason}; --force removes it anyway",
@@ -109,7 +125,10 @@ async fn gone(connection: &Connection, package: &Coordinate, asked: PackageInfo)
                 ),
             });
         }
-        tokio::time::sleep(PAUSE).await;
+        if started.elapsed() >= PATIENCE {
+            break;
+        }
+        tokio::time::sleep(pause).await;
     }
     Ok(PackageInfo { status: State::Removing, removal_requested: true, ..left })
 }

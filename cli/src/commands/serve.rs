@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use clap::Args;
@@ -13,10 +14,11 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::commands::add::{AddError, bring};
-use crate::connection::{Api, runtime};
+use crate::connection::Api;
 use crate::failure::Failure;
 use crate::local_server::{LocalServer, find};
 use crate::output::{Output, message};
+use crate::runtime::runtime;
 
 /// How long a bundle may take to be validated here.
 const PATIENCE: Duration = Duration::from_hours(1);
@@ -50,6 +52,9 @@ enum ServeError {
     /// A package is wrong.
     #[snafu(display("{}: {source}", path.display()))]
     Bring { path: PathBuf, source: AddError },
+    /// Somebody did not want to wait.
+    #[snafu(display("interrupted before anything was served"))]
+    Interrupted,
 }
 
 /// Brings the bundles into a server of their own, and serves until it is interrupted.
@@ -61,25 +66,21 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(directory) => TempDir::with_prefix_in(prefix, directory),
         None => TempDir::with_prefix(prefix),
     }?;
-    runtime()?.block_on(async {
-        fill(&program, store.path(), &files).await?;
-        let mut server = LocalServer::start(&program, store.path(), arguments.listen, false).await?;
-        let address = server.address;
-        Output::new(false).line(&format!(
-            "Serving {} packages at http://{address}, until interrupted\n  catalogue: http://{address}/repo\n  images:    {address}/docker.io/REPOSITORY:TAG",
-            files.len()
-        ))?;
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
+        let mut asked = pin!(interrupted()?);
         tokio::select! {
-            ended = server.ended() => {
-                ended?;
-                Err(Failure::Failed { message: "the server has ended".to_owned() })
-            }
-            asked = interrupted() => {
-                asked?;
-                Ok(server.stop().await?)
-            }
+            // On a terminal the server is interrupted, too: that it ends or does not answer then is no failure.
+            biased;
+            () = &mut asked => return InterruptedSnafu.fail().map_err(Failure::from),
+            filled = fill(&program, store.path(), &files) => filled?,
         }
-    })
+        serve(&program, store.path(), arguments.listen, files.len(), asked).await
+    });
+    // A package that is still being read does not hold this up.
+    runtime.shutdown_background();
+    let removed = store.close();
+    served.and_then(|()| Ok(removed?))
 }
 
 /// The packages in the order of their names.
@@ -114,19 +115,50 @@ async fn fill(program: &Path, store: &Path, files: &[PathBuf]) -> Result<(), Fai
         let brought = bring(&api, path, true, PATIENCE).await.context(BringSnafu { path })?;
         message(&format!("{}: {} {}", path.display(), brought.name, brought.version));
     }
-    Ok(server.stop().await?)
+    Ok(())
 }
 
-/// Waits for Ctrl-C, or for what a service manager sends.
-async fn interrupted() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut ended = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            done = tokio::signal::ctrl_c() => done,
-            _ = ended.recv() => Ok(()),
+/// Serves what is in the store until it is interrupted.
+async fn serve(
+    program: &Path,
+    store: &Path,
+    listen: SocketAddr,
+    packages: usize,
+    interrupted: Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), Failure> {
+    let mut server = LocalServer::start(program, store, listen, false).await?;
+    let address = server.address;
+    Output::new(false).line(&format!(
+        "Serving {packages} packages at http://{address}, until interrupted\n  catalogue: http://{address}/repo\n  images:    {address}/docker.io/REPOSITORY:TAG",
+    ))?;
+    tokio::select! {
+        biased;
+        () = interrupted => Ok(()),
+        ended = server.ended() => {
+            ended?;
+            Err(Failure::Failed { message: "the server has ended".to_owned() })
         }
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+}
+
+/// Ends with Ctrl-C, or with what a service manager sends. From the call on, neither ends this process by itself.
+fn interrupted() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(async move {
+            tokio::select! {
+                _ = signals.0.recv() => {}
+                _ = signals.1.recv() => {}
+            }
+        })
+    }
+    #[cfg(windows)]
+    {
+        let mut signal = tokio::signal::windows::ctrl_c()?;
+        Ok(async move {
+            signal.recv().await;
+        })
+    }
 }

@@ -1,7 +1,7 @@
 //! `sign`: a signature over a package's content.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use bundle::model::Bundle;
@@ -117,10 +117,11 @@ fn into_package(
     }
     ensure!(bundle.signatures.len() < MOST_SIGNATURES, TooManySnafu { path });
     let signature = sign()?.bundle(&content, public);
-    let mut input = BufReader::new(File::open(path).context(FileSnafu { path })?);
+    let mut input = File::open(path).context(FileSnafu { path })?;
+    let permissions = input.metadata().context(FileSnafu { path })?.permissions();
     let mut signed = beside(path)?;
     add_signature(&mut input, BufWriter::new(signed.file()), signature.as_bytes()).context(FileSnafu { path })?;
-    signed.keep(Mode::Private).map(drop).context(SaveSnafu)
+    signed.keep(Mode::Kept(permissions)).map(drop).context(SaveSnafu)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), SignError> {

@@ -7,9 +7,10 @@ use clap::Args;
 use crds::PackageRegistryStatus;
 use serde::Serialize;
 
-use crate::connection::{Connection, Found, Target, runtime};
+use crate::connection::{Connection, Found, Target};
 use crate::failure::Failure;
 use crate::output::{Json, Output, warning};
+use crate::runtime::runtime;
 use crate::size::Size;
 use crate::table::table;
 

@@ -1,21 +1,18 @@
-//! Calls of a registry's `/api/v1`. Each is made again while that can help; what is sent twice has the same effect as once.
+//! Calls of a registry's `/api/v1`. Each is made again while that can help, for longer where bytes were sent already; what is
+//! sent twice has the same effect as once.
 
 use api::upload::UPLOAD_OFFSET;
 use api::{ApiError, BASE_PATH, PackageContent, PackageInfo, PackageList, ServerStatus, Upload};
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RANGE, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use snafu::ResultExt;
-use std::time::Duration;
 use url::Url;
 
 use super::error::{AnswerSnafu, CallError, RefusedSnafu, TokenSnafu, TransportSnafu};
 use super::token::Credentials;
-use crate::http::{ATTEMPTS, USER_AGENT};
+use crate::http::{ATTEMPTS, PATIENT_ATTEMPTS, USER_AGENT, asked_pause, repeat};
 use crate::output::message;
-
-/// Longest pause that a registry may ask for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A registry's API.
 pub struct Api {
@@ -53,22 +50,27 @@ impl Api {
 
     /// The catalogue.
     pub async fn packages(&self) -> Result<PackageList, CallError> {
-        self.json(Method::GET, &["packages"]).await
+        self.json(ATTEMPTS, Method::GET, &["packages"]).await
     }
 
     /// One package; `None` when the registry doesn't know it.
     pub async fn package(&self, name: &str, version: &str) -> Result<Option<PackageInfo>, CallError> {
-        known(self.json(Method::GET, &["packages", name, version]).await)
+        known(self.json(ATTEMPTS, Method::GET, &["packages", name, version]).await)
+    }
+
+    /// The same for one who waits for what becomes of it.
+    pub async fn awaited(&self, name: &str, version: &str) -> Result<Option<PackageInfo>, CallError> {
+        known(self.json(PATIENT_ATTEMPTS, Method::GET, &["packages", name, version]).await)
     }
 
     /// Asks for a package to be removed; `None` when the registry doesn't know it.
     pub async fn remove(&self, name: &str, version: &str) -> Result<Option<PackageInfo>, CallError> {
-        known(self.json(Method::DELETE, &["packages", name, version]).await)
+        known(self.json(ATTEMPTS, Method::DELETE, &["packages", name, version]).await)
     }
 
     /// Everything that a package consists of; `None` when the registry doesn't know it.
     pub async fn content(&self, name: &str, version: &str) -> Result<Option<PackageContent>, CallError> {
-        known(self.json(Method::GET, &["packages", name, version, "content"]).await)
+        known(self.json(ATTEMPTS, Method::GET, &["packages", name, version, "content"]).await)
     }
 
     /// Bytes of a package from one byte on. One attempt.
@@ -89,41 +91,43 @@ impl Api {
 
     /// What the server says of itself.
     pub async fn status(&self) -> Result<ServerStatus, CallError> {
-        self.json(Method::GET, &["status"]).await
+        self.json(ATTEMPTS, Method::GET, &["status"]).await
     }
 
     /// Says what a package consists of and hears what is missing.
     pub async fn open_upload(&self, content: &PackageContent) -> Result<Upload, CallError> {
         let body = serde_json::to_vec(content).unwrap_or_default();
         let add = |request: RequestBuilder| request.header(CONTENT_TYPE, "application/json").body(body.clone());
-        self.read(self.repeated(Method::POST, &["uploads"], add).await?).await
+        self.read(self.repeated(ATTEMPTS, Method::POST, &["uploads"], add).await?).await
     }
 
     /// How far an upload is.
     pub async fn upload(&self, id: &str) -> Result<Upload, CallError> {
-        self.json(Method::GET, &["uploads", id]).await
+        self.json(PATIENT_ATTEMPTS, Method::GET, &["uploads", id]).await
     }
 
     /// How many bytes of a blob the registry has.
     pub async fn offset(&self, id: &str, digest: &str) -> Result<u64, CallError> {
-        let answer = self.repeated(Method::HEAD, &["uploads", id, "blobs", digest], |request| request).await?;
+        let path = ["uploads", id, "blobs", digest];
+        let answer = self.repeated(PATIENT_ATTEMPTS, Method::HEAD, &path, |request| request).await?;
         self.offset_of(answer.headers())
     }
 
-    /// Sends a piece of a blob that begins at `offset`. One attempt: where to go on is for the registry to say.
+    /// Sends a piece of a blob that begins at `offset`; `body` makes it, again where the token had ended. One attempt: where to
+    /// go on is for the registry to say.
     pub async fn patch(
         &self,
         id: &str,
         digest: &str,
         offset: u64,
         size: u64,
-        body: Body,
+        body: impl Fn() -> Body,
     ) -> Result<Patched, CallError> {
-        let path = ["uploads", id, "blobs", digest];
-        let request = self.request(Method::PATCH, &path).await?;
-        let request = request.header(UPLOAD_OFFSET, offset).header(CONTENT_LENGTH, size);
-        let request = request.header(CONTENT_TYPE, "application/octet-stream");
-        let answer = self.sent(request.body(body)).await?;
+        let piece = |request: RequestBuilder| {
+            let request = request.header(UPLOAD_OFFSET, offset).header(CONTENT_LENGTH, size);
+            request.header(CONTENT_TYPE, "application/octet-stream").body(body())
+        };
+        let answer = self.authorized(Method::PATCH, &["uploads", id, "blobs", digest], piece).await?;
         match (answer.status(), self.offset_of(answer.headers())) {
             (StatusCode::CONFLICT, Ok(right)) => Ok(Patched::Elsewhere(right)),
             (status, offset) if status.is_success() => offset.map(Patched::Taken),
@@ -133,7 +137,7 @@ impl Api {
 
     /// Asks for a package, all of whose bytes were sent, to be published. A registry that still lacks some says so.
     pub async fn complete(&self, id: &str) -> Result<Upload, CallError> {
-        match self.json(Method::POST, &["uploads", id, "complete"]).await {
+        match self.json(PATIENT_ATTEMPTS, Method::POST, &["uploads", id, "complete"]).await {
             Err(CallError::Refused { status: StatusCode::CONFLICT, message, pause }) => {
                 let upload = self.upload(id).await?;
                 if upload.missing.is_empty() {
@@ -145,8 +149,8 @@ impl Api {
         }
     }
 
-    async fn json<T: DeserializeOwned>(&self, method: Method, path: &[&str]) -> Result<T, CallError> {
-        self.read(self.repeated(method, path, |request| request).await?).await
+    async fn json<T: DeserializeOwned>(&self, attempts: u32, method: Method, path: &[&str]) -> Result<T, CallError> {
+        self.read(self.repeated(attempts, method, path, |request| request).await?).await
     }
 
     async fn read<T: DeserializeOwned>(&self, answer: Response) -> Result<T, CallError> {
@@ -158,38 +162,43 @@ impl Api {
 
     async fn repeated(
         &self,
+        attempts: u32,
         method: Method,
         path: &[&str],
         add: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, CallError> {
-        let mut attempt = 1;
-        loop {
-            match self.once(method.clone(), path, &add).await {
-                Err(error) => match error.pause(attempt) {
-                    Some(pause) if attempt < ATTEMPTS => tokio::time::sleep(pause).await,
-                    _ => return Err(error),
-                },
-                answer => return answer,
-            }
-            attempt += 1;
-        }
+        repeat(attempts, async || self.once(method.clone(), path, &add).await).await
     }
 
-    /// One attempt, a second one when the token had ended.
+    /// One attempt.
     async fn once(
         &self,
         method: Method,
         path: &[&str],
         add: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, CallError> {
-        let mut answer = self.sent(add(self.request(method.clone(), path).await?)).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED && self.credentials.renew().await {
-            answer = self.sent(add(self.request(method, path).await?)).await?;
-        }
+        let answer = self.authorized(method, path, add).await?;
         if answer.status().is_success() { Ok(answer) } else { Err(self.refusal(answer).await) }
     }
 
-    async fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, CallError> {
+    /// Every answer but refusals of a token in whose place there is another one: a token may have ended.
+    async fn authorized(
+        &self,
+        method: Method,
+        path: &[&str],
+        add: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, CallError> {
+        let shown = self.credentials.authorization().await.context(TokenSnafu)?;
+        let answer = self.sent(add(self.request(method.clone(), path, shown.as_ref()))).await?;
+        let refused = shown.filter(|_| answer.status() == StatusCode::UNAUTHORIZED);
+        let Some(refused) = refused else { return Ok(answer) };
+        match self.credentials.instead_of(&refused).await.context(TokenSnafu)? {
+            Some(other) => self.sent(add(self.request(method, path, Some(&other)))).await,
+            None => Ok(answer),
+        }
+    }
+
+    fn request(&self, method: Method, path: &[&str], authorization: Option<&HeaderValue>) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(BASE_PATH.split('/').filter(|segment| !segment.is_empty())).extend(path);
@@ -197,12 +206,11 @@ impl Api {
         if self.verbosity > 0 {
             message(&format!("{method} {url}"));
         }
-        let authorization = self.credentials.authorization().await.context(TokenSnafu)?;
         let request = self.client.request(method, url);
-        Ok(match authorization {
+        match authorization {
             Some(value) => request.header(AUTHORIZATION, value),
             None => request,
-        })
+        }
     }
 
     async fn sent(&self, request: RequestBuilder) -> Result<Response, CallError> {
@@ -216,8 +224,7 @@ impl Api {
 
     async fn refusal(&self, answer: Response) -> CallError {
         let status = answer.status();
-        let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let pause = asked.map(Duration::from_secs).map(|pause| pause.min(LONGEST_PAUSE));
+        let pause = asked_pause(answer.headers());
         let bytes = answer.bytes().await.unwrap_or_default();
         let said = serde_json::from_slice::<ApiError>(&bytes).map(|error| error.message);
         let base = self.base.as_str();

@@ -16,7 +16,7 @@ use snafu::{OptionExt, ResultExt};
 
 use super::error::{ConnectError, KubeconfigSnafu, KubernetesSnafu, NoClusterSnafu, NotFoundSnafu, NotReadySnafu};
 
-/// Name of a registry when nothing else is said.
+/// Name of a registry, and of its service, when nothing else is said.
 pub const DEFAULT_NAME: &str = "dcos-registry";
 /// How long a token may be used.
 const TOKEN_LIFE: Duration = Duration::from_hours(1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use snafu::Snafu;
 
-use crate::http::chain;
+use crate::http::{Transient, after_status, after_transport, backoff, chain};
 
 /// Why there is no connection to a registry.
 #[derive(Debug, Snafu)]
@@ -134,17 +134,24 @@ impl CallError {
             Self::Transport { .. } | Self::Answer { .. } | Self::Token { .. } => None,
         }
     }
+}
 
-    /// The pause before the next attempt, the first being 1; `None` when another attempt would not help.
-    pub fn pause(&self, attempt: u32) -> Option<Duration> {
-        let usual = Duration::from_millis(200) * 2_u32.saturating_pow(attempt.saturating_sub(1));
+impl Transient for CallError {
+    fn pause(&self, attempt: u32) -> Option<Duration> {
         match self {
-            Self::Transport { source, .. } if source.is_builder() || source.is_redirect() => None,
-            Self::Transport { .. } => Some(usual),
-            Self::Refused { status, pause, .. } if matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504) => {
-                Some(pause.unwrap_or(usual))
-            }
-            Self::Refused { .. } | Self::Answer { .. } | Self::Token { .. } => None,
+            Self::Transport { source, .. } => after_transport(source, attempt),
+            Self::Refused { status, pause, .. } => after_status(*status, *pause, attempt),
+            Self::Answer { .. } | Self::Token { .. } => None,
+        }
+    }
+}
+
+impl Transient for kube::Error {
+    fn pause(&self, attempt: u32) -> Option<Duration> {
+        match self {
+            Self::Api(status) => after_status(StatusCode::from_u16(status.code).ok()?, None, attempt),
+            Self::HyperError(_) | Self::Service(_) => Some(backoff(attempt)),
+            _ => None,
         }
     }
 }

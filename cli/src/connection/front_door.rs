@@ -6,11 +6,9 @@ use std::path::PathBuf;
 use snafu::ResultExt;
 use url::Url;
 
+use super::cluster::DEFAULT_NAME;
 use super::error::{ArgumentSnafu, ConnectError, FileSnafu};
 use super::token::{Credentials, secret};
-
-/// Service behind the front door when `--name` is not given.
-const SERVICE: &str = "dcos-registry";
 
 /// A DC/OS cluster.
 pub struct FrontDoor {
@@ -28,7 +26,7 @@ impl FrontDoor {
     /// The cluster that the `dcos` command is attached to; `None` when it did not call.
     pub fn of_environment(service: Option<&str>) -> Result<Option<Self>, ConnectError> {
         let Some(url) = variable("DCOS_URL") else { return Ok(None) };
-        let base = base(&url, service.unwrap_or(SERVICE))?;
+        let base = base(&url, service.unwrap_or(DEFAULT_NAME))?;
         let token = variable("DCOS_ACS_TOKEN").and_then(|token| secret(&format!("token={token}")));
         let path = variable("DCOS_TLS_CA_PATH").map(PathBuf::from);
         let read = |path: PathBuf| std::fs::read(&path).context(FileSnafu { argument: "DCOS_TLS_CA_PATH", path });

@@ -10,13 +10,6 @@ mod target;
 mod token;
 
 pub use api::{Api, Patched};
-pub use cluster::{ClusterArguments, Found};
+pub use cluster::{CONTAINER, ClusterArguments, DEFAULT_NAME, Found};
 pub use error::CallError;
 pub use target::{Connection, Target};
-
-use std::io;
-
-/// What commands that talk to a registry run on.
-pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
-}

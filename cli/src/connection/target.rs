@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use reqwest::{Certificate, Client, ClientBuilder};
 use snafu::{OptionExt, ResultExt};
 use url::Url;
@@ -145,7 +147,7 @@ async fn in_cluster(cluster: Cluster, found: Found, verbosity: u8) -> Result<Con
     Ok(Connection { api, cluster: Some((cluster, found)), _forward: forward })
 }
 
-/// A client that reaches the registry from here, and how: at its address, else at one of the Service's.
+/// A client that reaches the registry from here, and how: at its address or at one of the Service's, whichever answers first.
 async fn directly(
     url: &Url,
     addresses: &[String],
@@ -157,14 +159,14 @@ async fn directly(
         let socket = std::net::SocketAddr::new(address, 0);
         ways.push((format!("at {address}"), builder().resolve(host, socket)));
     }
+    let Ok(health) = url.join("health") else { return Ok(None) };
+    let probes = FuturesUnordered::new();
     for (way, builder) in ways {
         let client = builder.build().context(ClientSnafu)?;
-        let Ok(health) = url.join("health") else { continue };
-        if client.get(health).timeout(PROBE).send().await.is_ok() {
-            return Ok(Some((client, way)));
-        }
+        let probe = client.get(health.clone()).timeout(PROBE).send();
+        probes.push(async move { probe.await.is_ok().then_some((client, way)) });
     }
-    Ok(None)
+    Ok(probes.filter_map(std::future::ready).next().await)
 }
 
 fn note(verbosity: u8, text: &str) {

@@ -1,10 +1,10 @@
 //! What the registry wants to see with every call.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderValue;
-use snafu::ResultExt;
+use snafu::{OptionExt, ResultExt};
 use tokio::sync::Mutex;
 
 use super::cluster::{Cluster, Found};
@@ -36,14 +36,16 @@ impl PublisherToken {
         Self { cluster, registry, known: Mutex::new(None) }
     }
 
-    async fn authorization(&self) -> Result<Option<HeaderValue>, ConnectError> {
+    /// The token, but never `refused`. Who asks while another one is made waits for that one.
+    async fn other_than(&self, refused: Option<&HeaderValue>) -> Result<Option<HeaderValue>, ConnectError> {
         let mut known = self.known.lock().await;
-        if let Some((value, _)) = known.as_ref().filter(|(_, until)| Instant::now() < *until) {
+        let usable = |(value, until): &&(HeaderValue, Instant)| Instant::now() < *until && Some(value) != refused;
+        if let Some((value, _)) = known.as_ref().filter(usable) {
             return Ok(Some(value.clone()));
         }
         let (token, life) = self.cluster.token(&self.registry).await?;
         let value = secret(&format!("Bearer {token}"));
-        *known = value.clone().map(|value| (value, Instant::now() + usable(life)));
+        *known = value.clone().map(|value| (value, Instant::now() + usable_for(life)));
         Ok(value)
     }
 }
@@ -54,26 +56,29 @@ impl Credentials {
         match self {
             Self::None => Ok(None),
             Self::FrontDoor(value) => Ok(Some(value.clone())),
-            Self::File(path) => {
-                const ARGUMENT: &str = "--token-file";
-                let token = tokio::fs::read_to_string(path).await.context(FileSnafu { argument: ARGUMENT, path })?;
-                let problem = || format!("{} does not hold a token: one line of printable characters", path.display());
-                secret(&format!("Bearer {}", token.trim())).filter(|_| !token.trim().is_empty()).map_or_else(
-                    || ArgumentSnafu { argument: ARGUMENT, problem: problem() }.fail(),
-                    |value| Ok(Some(value)),
-                )
-            }
-            Self::Cluster(token) => token.authorization().await,
+            Self::File(path) => of_file(path).await.map(Some),
+            Self::Cluster(token) => token.other_than(None).await,
         }
     }
 
-    /// Forgets a token that was refused; says whether another one can be had.
-    pub async fn renew(&self) -> bool {
+    /// What there is in place of a value that was refused; `None` when there is nothing else. All whose calls were refused
+    /// with the same value get the same other one.
+    pub async fn instead_of(&self, refused: &HeaderValue) -> Result<Option<HeaderValue>, ConnectError> {
         match self {
-            Self::Cluster(token) => token.known.lock().await.take().is_some(),
-            Self::None | Self::File(_) | Self::FrontDoor(_) => false,
+            Self::None | Self::FrontDoor(_) => Ok(None),
+            Self::File(path) => Ok(Some(of_file(path).await?).filter(|value| value != refused)),
+            Self::Cluster(token) => token.other_than(Some(refused)).await,
         }
     }
+}
+
+async fn of_file(path: &Path) -> Result<HeaderValue, ConnectError> {
+    const ARGUMENT: &str = "--token-file";
+    let token = tokio::fs::read_to_string(path).await.context(FileSnafu { argument: ARGUMENT, path })?;
+    let problem = || format!("{} does not hold a token: one line of printable characters", path.display());
+    let value =
+        Some(token.trim()).filter(|token| !token.is_empty()).and_then(|token| secret(&format!("Bearer {token}")));
+    value.with_context(|| ArgumentSnafu { argument: ARGUMENT, problem: problem() })
 }
 
 /// A header that is never shown.
@@ -84,6 +89,6 @@ pub fn secret(text: &str) -> Option<HeaderValue> {
 }
 
 /// How long a token of that life is used: a request that runs when it ends was allowed when it began.
-fn usable(life: Duration) -> Duration {
+fn usable_for(life: Duration) -> Duration {
     life / 10 * 8
 }

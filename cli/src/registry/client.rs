@@ -15,7 +15,7 @@ use super::challenge::{Challenge, may_have_credentials, parse};
 use super::credentials::Keyring;
 use super::docker_config::Credentials;
 use super::hosts_toml::{Endpoint, Tls};
-use crate::http::{PATIENCE, RequestError, USER_AGENT};
+use crate::http::{PATIENCE, RequestError, USER_AGENT, is_transient};
 
 /// Redirects that are followed.
 const MOST_REDIRECTS: usize = 5;
@@ -256,7 +256,7 @@ async fn token(
         let token = token.or(access_token).filter(|token| !token.is_empty());
         return token.ok_or_else(|| refused(format!("{place} did not answer with a token")));
     }
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+    if is_transient(status) {
         return Err(RequestError::status(&answer, format!(" from {place}")));
     }
     let hint = if withheld {

@@ -7,8 +7,9 @@ mod docker_config;
 mod hosts;
 mod hosts_toml;
 mod pull;
+mod referrers;
 
 pub use client::Client;
 pub use credentials::{CredentialsError, Keyring};
 pub use hosts::{Hosts, HostsError};
-pub use pull::{PullError, Puller};
+pub use pull::{PullError, Pulled, Puller};

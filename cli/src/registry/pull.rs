@@ -1,21 +1,21 @@
 //! Pulling: what an image consists of is asked first, then what the cache lacks is downloaded, several blobs at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bundle::digest::sha256;
-use bundle::image::outline::{MANIFEST_TYPES, Outline, OutlineError, Selection, media_type, select};
+use bundle::image::outline::{DEEPEST, MANIFEST_TYPES, Outline, OutlineError, Selection, media_type, select};
 use bundle::image::platform::Platform;
 use bundle::model::Descriptor;
 use bundle::reference::Reference;
 use futures::{StreamExt, TryStreamExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
-use snafu::{ResultExt, Snafu};
+use snafu::{OptionExt, ResultExt, Snafu};
 
 use super::client::{Client, authority};
 use super::hosts::{Hosts, HostsError};
 use super::hosts_toml::Endpoint;
 use crate::cache::{Cache, CacheError, Partial};
-use crate::http::{RequestError, repeat};
+use crate::http::{ATTEMPTS, RequestError, repeat};
 use crate::output::warning;
 use crate::progress::Transfer;
 use crate::resume::{ResumeError, fill};
@@ -24,8 +24,6 @@ use crate::resume::{ResumeError, fill};
 const PARALLEL: usize = 4;
 /// Bytes of a manifest or index: what registries take.
 const LARGEST_MANIFEST: u64 = 4 << 20;
-/// Indexes inside indexes that are followed.
-const DEEPEST: u32 = 4;
 
 /// Why an image was not pulled.
 #[derive(Debug, Snafu)]
@@ -94,34 +92,47 @@ pub struct Puller<'a> {
     pub cache: &'a Cache,
     /// What is wanted; empty: all that there is.
     pub platforms: &'a [Platform],
+    /// Whether what refers to the images is wanted, too.
+    pub with_referrers: bool,
+}
+
+/// What was pulled.
+pub struct Pulled {
+    /// Names, and what each stands for.
+    pub images: Vec<(String, Descriptor)>,
+    /// Signatures and the like, which have no names.
+    pub referrers: Vec<Descriptor>,
 }
 
 /// An image that is being pulled.
-struct Source<'a> {
-    image: &'a str,
-    repository: &'a str,
-    endpoints: Vec<Endpoint>,
+pub(super) struct Source<'a> {
+    pub(super) image: &'a str,
+    pub(super) repository: &'a str,
+    pub(super) endpoints: Vec<Endpoint>,
 }
 
 impl Puller<'_> {
-    /// Pulls images, each given as written and as parsed, and gives for each the name and what it stands for.
-    pub async fn pull(&self, images: &[(String, Reference)]) -> Result<Vec<(String, Descriptor)>, PullError> {
+    /// Pulls images, each given as written and as parsed.
+    pub async fn pull(&self, images: &[(String, Reference)]) -> Result<Pulled, PullError> {
         let mut sources = Vec::new();
         for (image, reference) in images {
             let endpoints = self.hosts.endpoints(&reference.host).context(WhereSnafu { image })?;
             sources.push(Source { image, repository: &reference.path, endpoints });
         }
-        let mut targets = Vec::new();
+        let mut pulled = Pulled { images: Vec::new(), referrers: Vec::new() };
         // Each blob once, by the first image that needs it.
         let mut blobs: BTreeMap<String, (u64, &Source<'_>)> = BTreeMap::new();
         for (source, (_, reference)) in sources.iter().zip(images) {
             let target = self.resolve(source, reference).await?;
             let mut needed = Vec::new();
-            self.walk(source, &target, &mut needed).await?;
+            let manifests = self.walk(source, &target, &mut needed).await?;
+            if self.with_referrers {
+                pulled.referrers.extend(self.referrers(source, manifests, &mut needed).await?);
+            }
             for blob in needed {
                 blobs.entry(blob.digest).or_insert((blob.size, source));
             }
-            targets.push((reference.to_string(), target));
+            pulled.images.push((reference.to_string(), target));
         }
         let mut missing = Vec::new();
         for (digest, (size, source)) in blobs {
@@ -130,7 +141,7 @@ impl Puller<'_> {
             }
         }
         self.download(missing).await?;
-        Ok(targets)
+        Ok(pulled)
     }
 
     /// What a reference stands for, with only the wanted platforms.
@@ -160,7 +171,8 @@ impl Puller<'_> {
             },
             Outline::Manifest { config, .. } => {
                 self.blob(source, &config.digest, config.size, &|_| {}).await?;
-                let read = std::fs::read(self.cache.path(&config.digest)).unwrap_or_default();
+                let gone = || ContentSnafu { image, reason: format!("{} has left the cache meanwhile", config.digest) };
+                let read = self.cache.read(&config.digest).context(CacheSnafu)?.with_context(gone)?;
                 // What has no image config (charts, attestations) is for every platform.
                 match Platform::of_config(&read) {
                     Ok(platform) if !self.platforms.iter().any(|wanted| wanted.covers(&platform)) => {
@@ -177,16 +189,16 @@ impl Puller<'_> {
         NoPlatformSnafu { image, wanted, available }.fail()
     }
 
-    /// Gets every manifest below `target` and collects what they need.
-    async fn walk(
+    /// Gets every manifest from `target` on down, gives their digests, and collects what they need.
+    pub(super) async fn walk(
         &self,
         source: &Source<'_>,
         target: &Descriptor,
         needed: &mut Vec<Descriptor>,
-    ) -> Result<(), PullError> {
+    ) -> Result<HashSet<String>, PullError> {
         let image = source.image;
         let mut waiting = vec![(target.clone(), 0)];
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         while let Some((target, depth)) = waiting.pop() {
             if !seen.insert(target.digest.clone()) {
                 continue;
@@ -198,14 +210,14 @@ impl Puller<'_> {
                     return ContentSnafu { image, reason }.fail();
                 }
                 Outline::Index(children) => waiting.extend(children.into_iter().map(|child| (child, depth + 1))),
-                Outline::Manifest { config, layers } => needed.extend(std::iter::once(config).chain(layers)),
+                Outline::Manifest { config, layers, .. } => needed.extend(std::iter::once(config).chain(layers)),
             }
         }
-        Ok(())
+        Ok(seen)
     }
 
     /// A manifest or index by tag or digest: from the cache, or asked for and put there.
-    async fn manifest(
+    pub(super) async fn manifest(
         &self,
         source: &Source<'_>,
         wanted: &str,
@@ -213,8 +225,8 @@ impl Puller<'_> {
     ) -> Result<(Descriptor, Vec<u8>), PullError> {
         let image = source.image;
         let by_digest = wanted.starts_with("sha256:");
-        if by_digest && self.cache.find(wanted).context(CacheSnafu)?.is_some() {
-            let bytes = std::fs::read(self.cache.path(wanted)).unwrap_or_default();
+        let held = if by_digest { self.cache.read(wanted).context(CacheSnafu)? } else { None };
+        if let Some(bytes) = held {
             let noted: Option<String> = self.cache.noted(&type_key(wanted));
             let known = said.map(|said| said.media_type.clone()).or(noted);
             if let Some(media_type) = known.or_else(|| Some(media_type(&bytes, "")).filter(|known| !known.is_empty())) {
@@ -227,7 +239,8 @@ impl Puller<'_> {
         }
         let rest = format!("manifests/{wanted}");
         let ask = async |endpoint: &Endpoint| {
-            let answer = repeat(async || self.client.get(endpoint, source.repository, &rest, &headers).await).await?;
+            let get = async || self.client.get(endpoint, source.repository, &rest, &headers).await;
+            let answer = repeat(ATTEMPTS, get).await?;
             let said = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
             let said = said.split(';').next().unwrap_or_default().trim().to_owned();
             let bytes = whole(answer).await?;
@@ -354,7 +367,7 @@ impl Source<'_> {
         Err(reasons)
     }
 
-    fn failed(&self, what: &str, reasons: Vec<String>) -> PullError {
+    pub(super) fn failed(&self, what: &str, reasons: Vec<String>) -> PullError {
         PullError::Ask { image: self.image.to_owned(), what: what.to_owned(), reasons }
     }
 }
@@ -364,7 +377,8 @@ fn type_key(digest: &str) -> String {
     format!("type-{}", digest.trim_start_matches("sha256:"))
 }
 
-async fn whole(mut answer: reqwest::Response) -> Result<Vec<u8>, RequestError> {
+/// A document, to its end.
+pub(super) async fn whole(mut answer: reqwest::Response) -> Result<Vec<u8>, RequestError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await? {
         bytes.extend_from_slice(&chunk);

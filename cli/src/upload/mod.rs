@@ -13,10 +13,7 @@ use reqwest::StatusCode;
 use snafu::Snafu;
 
 use crate::connection::{Api, CallError};
-
-/// Between two questions about a package that is being validated, at first and at last.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+use crate::http::polling;
 
 /// Why a bundle did not get into the registry.
 #[derive(Debug, Snafu)]
@@ -78,8 +75,8 @@ pub enum UploadError {
 
 /// Waits until an upload that was completed is validated, or, with `added`, until the package is in the catalogue.
 pub async fn settled(api: &Api, upload: Upload, added: bool, limit: Duration) -> Result<Upload, UploadError> {
-    let (started, mut pause, mut upload) = (Instant::now(), FIRST_PAUSE, upload);
-    loop {
+    let (started, mut upload) = (Instant::now(), upload);
+    for pause in polling() {
         match upload.state {
             State::Added => return Ok(upload),
             State::Storing if !added => return Ok(upload),
@@ -93,12 +90,12 @@ pub async fn settled(api: &Api, upload: Upload, added: bool, limit: Duration) ->
             State::Pending | State::Validating | State::Storing => {}
         }
         if started.elapsed() >= limit {
-            return LateSnafu { state: upload.state, limit }.fail();
+            break;
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         upload = asked(api, upload).await?;
     }
+    LateSnafu { state: upload.state, limit }.fail()
 }
 
 /// How far it is. A registry may forget an upload once the package is in the catalogue.
@@ -106,7 +103,7 @@ async fn asked(api: &Api, before: Upload) -> Result<Upload, UploadError> {
     match api.upload(&before.id).await {
         Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => {
             let there =
-                api.package(&before.name, &before.version).await.map_err(|source| UploadError::Call { source })?;
+                api.awaited(&before.name, &before.version).await.map_err(|source| UploadError::Call { source })?;
             match there {
                 Some(package) if package.digest.as_ref() == Some(&before.digest) => {
                     Ok(Upload { state: package.status, release_version: package.release_version, ..before })

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::{MissingBlob, Upload};
-use bundle::file::BundleFile;
+use bundle::file::{BlobReader, BundleFile};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use reqwest::Body;
 use snafu::{OptionExt, ResultExt, ensure};
 
 use super::{CallSnafu, NotThereSnafu, StillMissingSnafu, StuckSnafu, UploadError};
 use crate::connection::{Api, CallError, Patched};
+use crate::http::{PATIENT_ATTEMPTS, Transient};
 use crate::progress::Transfer;
 
 /// Blobs that are sent at the same time.
@@ -20,8 +21,6 @@ const PARALLEL: usize = 4;
 const PIECE: u64 = 16 << 20;
 /// Bytes that are read from the bundle at once.
 const READ: usize = 256 << 10;
-/// Failures in a row, without a byte more in the registry, until it is given up: about a minute.
-const PATIENCE: u32 = 9;
 /// Times that the registry may ask for more after everything was sent.
 const ROUNDS: u32 = 3;
 
@@ -65,7 +64,8 @@ impl Blob<'_> {
         let (mut offset, mut failures) = (*offset, 0);
         loop {
             let length = size.saturating_sub(offset).min(PIECE);
-            let body = self.piece(offset, length)?;
+            let part = self.bundle.part(digest, offset).context(NotThereSnafu { digest })?;
+            let body = || self.piece(part.clone(), offset, length);
             let reached = match self.api.patch(self.id, digest, offset, length, body).await {
                 Ok(Patched::Taken(next)) => {
                     sent.fetch_add(length, Ordering::Relaxed);
@@ -79,29 +79,27 @@ impl Blob<'_> {
                 return Ok(());
             }
             failures = if reached > offset { 0 } else { failures + 1 };
-            ensure!(failures < PATIENCE, StuckSnafu { digest, offset, failures });
+            ensure!(failures < PATIENT_ATTEMPTS, StuckSnafu { digest, offset, failures });
             offset = reached;
         }
     }
 
     /// After a failure: how far the registry is, if it is worth going on.
     async fn after(&self, error: CallError, failures: u32) -> Result<u64, UploadError> {
-        let pause = error.pause(failures).filter(|_| failures < PATIENCE);
+        let pause = error.pause(failures).filter(|_| failures < PATIENT_ATTEMPTS);
         let Some(pause) = pause else { return Err(UploadError::Call { source: error }) };
         tokio::time::sleep(pause).await;
         self.api.offset(self.id, &self.missing.digest).await.context(CallSnafu)
     }
 
-    fn piece(&self, offset: u64, length: u64) -> Result<Body, UploadError> {
-        let digest = &self.missing.digest;
-        let part = self.bundle.part(digest, offset).context(NotThereSnafu { digest })?;
+    fn piece(&self, part: BlobReader, offset: u64, length: u64) -> Body {
         let (progress, told) = (Arc::clone(self.progress), Arc::clone(&self.told));
         let mut position = offset;
         let counted = chunks(part.take(length)).inspect_ok(move |chunk| {
             position += chunk.len() as u64;
             tell(&progress, &told, position);
         });
-        Ok(Body::wrap_stream(counted))
+        Body::wrap_stream(counted)
     }
 }
 

@@ -75,6 +75,18 @@ pub fn hex(bytes: &[u8]) -> String {
     bundle::digest::sha256(bytes).trim_start_matches("sha256:").to_owned()
 }
 
+/// Bytes that no compression makes smaller.
+pub fn noise(seed: u8, length: usize) -> Vec<u8> {
+    let mut state = u32::from(seed) + 1;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        u8::try_from(state & 0xff).unwrap()
+    };
+    (0..length).map(next).collect()
+}
+
 /// A `package.json` with the required fields.
 pub fn package() -> Value {
     json!({

@@ -8,20 +8,8 @@ use std::time::Duration;
 use bundle::model::Bundle;
 use serde_json::{Value, json};
 
-use crate::program::{cache, fail, finish, hex, names, program, read_bundle, run, succeed};
-use crate::registry::{Behaviour, CHUNK, CONFIG, Demand, LAYER, MANIFEST, Registry};
-
-/// Bytes that no compression makes smaller.
-fn noise(seed: u8, length: usize) -> Vec<u8> {
-    let mut state = u32::from(seed) + 1;
-    let next = |_| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        u8::try_from(state & 0xff).unwrap()
-    };
-    (0..length).map(next).collect()
-}
+use crate::program::{cache, fail, finish, hex, names, noise, program, read_bundle, run, succeed};
+use crate::registry::{Authority, Behaviour, CHUNK, CONFIG, Demand, LAYER, MANIFEST, Registry};
 
 fn define(folder: &Path, images: &[&str]) {
     let docker: serde_json::Map<String, Value> =
@@ -104,6 +92,71 @@ fn with_platforms_only_what_is_wanted_is_pulled_under_digests_that_are_true() {
     fail(folder.path(), &arguments, &["acme/one:1", "linux/amd64"]);
 }
 
+/// A signature of each level, and one that refers to a signature; whether the registry lists them, or a tag does.
+#[test]
+fn what_refers_to_an_image_travels_with_it_when_it_is_wanted() {
+    for listing in [Some(1), None] {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::start(Behaviour { referrers: listing, ..Behaviour::default() });
+        let child = registry.image("acme/web", None, "amd64", &[b"layer"]);
+        let index = registry.index("acme/web", "1", std::slice::from_ref(&child));
+        let signatures = [&b"one"[..], b"two"].map(|layer| registry.referrer("acme/web", &index, layer));
+        let of_child = registry.referrer("acme/web", &child, b"of the child");
+        let of_signature = registry.referrer("acme/web", &signatures[1], b"of the signature");
+        if listing.is_none() {
+            for (subject, listed) in [
+                (&index, &signatures[..]),
+                (&child, std::slice::from_ref(&of_child)),
+                // One that refers to something else is not what it is listed as.
+                (&signatures[1], &[of_signature.clone(), of_child.clone()]),
+                (&of_signature, &signatures[..]),
+            ] {
+                registry.index("acme/web", &subject["digest"].as_str().unwrap().replace(':', "-"), listed);
+            }
+        }
+        define(folder.path(), &[&format!("{}/acme/web:1", registry.host)]);
+        let bundle = build(folder.path(), &["--referrers"]);
+        let image = &bundle.images[0];
+        assert_eq!(image.target.digest, index["digest"]);
+        let has = |wanted: &Value| image.manifests.iter().any(|manifest| manifest.digest == wanted["digest"]);
+        assert!(signatures.iter().chain([&of_child, &of_signature]).all(has), "{:?}", image.manifests);
+        assert_eq!(
+            (image.manifests.len(), image.blobs.len()),
+            (6, 2 + 4 + 1),
+            "four layers, and one config for them all"
+        );
+        let first = fs::read(folder.path().join("sample-1.dcos")).unwrap();
+        build(folder.path(), &["--referrers"]);
+        assert_eq!(fs::read(folder.path().join("sample-1.dcos")).unwrap(), first);
+        let without = build(folder.path(), &[]);
+        assert_eq!((without.images[0].manifests.len(), &without.content_digest), (2, &bundle.content_digest));
+        // From a folder that has them, as from the registry.
+        succeed(folder.path(), &["registry", "build", "--build-definition-file=definition.json", "--referrers"]);
+        succeed(folder.path(), &["registry", "extract", "sample-1.dcos", "--output-directory=out"]);
+        let from_folder = build(folder.path(), &["--referrers", "--images=oci:out/images"]);
+        assert_eq!(from_folder.images, bundle.images);
+    }
+}
+
+#[test]
+fn an_image_to_which_nothing_refers_is_named_and_a_list_that_fails_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(Behaviour { referrers: Some(10), ..Behaviour::default() });
+    registry.image("acme/web", Some("1"), "amd64", &[b"layer"]);
+    let image = format!("{}/acme/web:1", registry.host);
+    define(folder.path(), &[&image]);
+    let referrers = [&BUILD[..], &["--json", "--referrers"]].concat();
+    let ran = succeed(folder.path(), &referrers);
+    assert!(ran.err.contains(&format!("{image}: nothing refers to it")), "{}", ran.err);
+    registry.behave(|behaviour| behaviour.demand = Demand::Basic("me:secret"));
+    define(
+        folder.path(),
+        &[&image
+            .replace(":1", &format!("@{}", read_bundle(&folder.path().join("sample-1.dcos")).images[0].target.digest))],
+    );
+    fail(folder.path(), &referrers, &["referrers of sha256:", "401"]);
+}
+
 #[test]
 fn a_connection_that_is_cut_goes_on_where_it_stopped() {
     let folder = tempfile::tempdir().unwrap();
@@ -155,6 +208,29 @@ fn tokens_are_got_with_the_docker_configurations_credentials() {
     fs::remove_dir_all(cache(folder.path()).join("dcos-registry")).unwrap();
     let ran = run(folder.path(), &BUILD);
     assert!(ran.code == 1 && ran.err.contains("config.json") && !ran.err.contains("secret"), "{}", ran.err);
+}
+
+#[test]
+fn an_identity_token_is_exchanged_for_one_to_pull_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(Behaviour { demand: Demand::Refresh("re/fresh=1&2 +"), ..Behaviour::default() });
+    registry.image("acme/web", Some("1"), "amd64", &[b"layer"]);
+    define(folder.path(), &[&format!("{}/acme/web:1", registry.host)]);
+    let docker = cache(folder.path()).join("docker");
+    fs::create_dir_all(&docker).unwrap();
+    let write = |token: &str| {
+        // As docker writes it: the user is none, the token stands beside it.
+        let auth = json!({"auth": data_encoding::BASE64.encode(b"00000000-0000-0000-0000-000000000000:"), "identitytoken": token});
+        fs::write(docker.join("config.json"), json!({"auths": {&registry.host: auth}}).to_string()).unwrap();
+    };
+    write("ended");
+    let ran = run(folder.path(), &BUILD);
+    assert!(ran.code == 1 && ran.err.contains("401") && !ran.err.contains("ended"), "{}", ran.err);
+    write("re/fresh=1&2 +");
+    build(folder.path(), &[]);
+    let asked = registry.asked();
+    assert!(asked.iter().all(|asked| !asked.query.contains("fresh")), "a secret is in no address");
+    assert!(asked.iter().any(|asked| asked.body.contains("scope=repository%3Aacme%2Fweb%3Apull")));
 }
 
 #[test]
@@ -240,7 +316,8 @@ fn a_folder_of_hosts_leads_to_mirrors_and_falls_through_to_the_next() {
 #[test]
 fn registries_with_certificates_of_their_own_are_asked_by_tls_when_the_folder_says_whom_to_trust() {
     let folder = tempfile::tempdir().unwrap();
-    let (registry, ca) = Registry::start_tls();
+    let authority = Authority::new();
+    let registry = Registry::start_tls(&authority, None);
     registry.image("acme/web", Some("1"), "amd64", &[b"layer"]);
     let image = format!("{}/acme/web:1", registry.host);
     define(folder.path(), &[&image]);
@@ -256,7 +333,7 @@ fn registries_with_certificates_of_their_own_are_asked_by_tls_when_the_folder_sa
     fail(folder.path(), &arguments, &[&image, &registry.host, "certificate"]);
     assert!(registry.asked().is_empty());
     for text in ["ca = \"own.pem\"\n", "skip_verify = true\n"] {
-        fs::write(own.join("own.pem"), &ca).unwrap();
+        fs::write(own.join("own.pem"), authority.pem()).unwrap();
         write(text).unwrap();
         fresh();
         succeed(folder.path(), &arguments);
@@ -269,6 +346,52 @@ fn registries_with_certificates_of_their_own_are_asked_by_tls_when_the_folder_sa
     write("ca = \"nowhere.pem\"\n").unwrap();
     fresh();
     fail(folder.path(), &arguments, &["nowhere.pem"]);
+}
+
+#[test]
+fn a_registry_that_knows_its_clients_by_certificates_is_shown_the_one_that_the_folder_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let registry = Registry::start_tls(&authority, Some(&clients));
+    registry.image("acme/web", Some("1"), "amd64", &[b"layer"]);
+    define(folder.path(), &[&format!("{}/acme/web:1", registry.host)]);
+    let hosts = cache(folder.path()).join("hosts");
+    let own = hosts.join(&registry.host);
+    fs::create_dir_all(&own).unwrap();
+    let argument = format!("--hosts-dir={}", hosts.display());
+    let arguments = [&BUILD[..], &["--json", &argument]].concat();
+    let (certificate, key) = clients.issue("client");
+    let (stranger, stranger_key) = Authority::new().issue("client");
+    for (name, text) in [
+        ("ca.crt", authority.pem()),
+        ("c.pem", certificate.pem()),
+        ("c.key", key.serialize_pem()),
+        ("both.pem", certificate.pem() + &key.serialize_pem()),
+        ("stranger.pem", stranger.pem() + &stranger_key.serialize_pem()),
+    ] {
+        fs::write(own.join(name), text).unwrap();
+    }
+    let write = |client: &str| {
+        let text = format!("server = \"https://{}\"\nca = \"ca.crt\"\n{client}", registry.host);
+        fs::write(own.join("hosts.toml"), text).unwrap();
+        drop(fs::remove_dir_all(cache(folder.path()).join("dcos-registry")));
+    };
+    for none in ["", "client = \"stranger.pem\""] {
+        write(none);
+        fail(folder.path(), &arguments, &[&registry.host]);
+        assert!(registry.asked().is_empty(), "{none}");
+    }
+    for client in ["client = [[\"c.pem\", \"c.key\"]]", "client = \"both.pem\""] {
+        write(client);
+        succeed(folder.path(), &arguments);
+    }
+    // Docker's form: the folder has them, and nothing says so.
+    write("");
+    fs::remove_file(own.join("hosts.toml")).unwrap();
+    fs::rename(own.join("c.pem"), own.join("c.cert")).unwrap();
+    succeed(folder.path(), &arguments);
+    write("client = \"c.key\"");
+    fail(folder.path(), &arguments, &["c.key"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A registry on this machine that can demand tokens, cut connections, fail and be slow.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,12 +9,13 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_NONE_MATCH, RANGE, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_NONE_MATCH, LINK, RANGE, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bundle::digest::sha256;
 use futures::StreamExt;
+use rustls::server::WebPkiClientVerifier;
 use serde_json::{Value, json};
 
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -37,6 +38,8 @@ pub struct Behaviour {
     pub demand: Demand,
     /// The path before `/v2/`, or in its place.
     pub base: &'static str,
+    /// Whether it lists referrers, and how many on a page.
+    pub referrers: Option<usize>,
     /// Blobs have these bytes instead of their own.
     pub other: Option<&'static [u8]>,
 }
@@ -50,6 +53,8 @@ pub enum Demand {
     Basic(&'static str),
     /// A token from its own `/token`, for this user and password.
     Token(&'static str),
+    /// A token from its own `/token`, for this refresh token.
+    Refresh(&'static str),
     /// A token from there.
     Elsewhere(String),
 }
@@ -61,6 +66,7 @@ pub struct Asked {
     pub query: String,
     pub range: Option<String>,
     pub authorization: Option<String>,
+    pub body: String,
 }
 
 #[derive(Default)]
@@ -68,6 +74,8 @@ struct Content {
     /// `repository:tag` or `repository@digest`, with type.
     manifests: HashMap<String, (String, Vec<u8>)>,
     blobs: HashMap<String, Vec<u8>>,
+    /// What refers to a digest.
+    referrers: HashMap<String, Vec<Value>>,
     /// Anything else, by path.
     files: HashMap<String, Vec<u8>>,
     behaviour: Behaviour,
@@ -99,23 +107,25 @@ impl Registry {
         Self { content, host }
     }
 
-    /// The same by TLS on `localhost`, and the certificate of the CA that issued its own.
-    pub fn start_tls() -> (Self, String) {
-        let authority_key = rcgen::KeyPair::generate().unwrap();
-        let mut parameters = rcgen::CertificateParams::default();
-        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let authority = parameters.self_signed(&authority_key).unwrap();
-        let issuer = rcgen::Issuer::new(parameters, authority_key);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let leaf = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    /// The same by TLS on `localhost`, with a certificate of that authority; where `clients` is given, for those alone who have
+    /// a certificate of that one.
+    pub fn start_tls(authority: &Authority, clients: Option<&Authority>) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
+        let config = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key)
             .unwrap();
+        let config = match clients {
+            None => config.with_no_client_auth(),
+            Some(clients) => {
+                let mut roots = rustls::RootCertStore::empty();
+                roots.add(clients.certificate.der().clone()).unwrap();
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                config.with_client_cert_verifier(verifier.unwrap())
+            }
+        };
+        let (leaf, key) = authority.issue("localhost");
+        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = config.with_single_cert(vec![leaf.der().clone()], key).unwrap();
         let content = Arc::new(Mutex::new(Content::default()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let host = format!("localhost:{}", listener.local_addr().unwrap().port());
@@ -129,7 +139,7 @@ impl Registry {
                 axum::serve(Tls { listener, acceptor }, app).await.unwrap();
             });
         });
-        (Self { content, host }, authority.pem())
+        Self { content, host }
     }
 
     pub fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
@@ -174,6 +184,18 @@ impl Registry {
         self.manifest(repository, INDEX, &document, Some(tag))
     }
 
+    /// A manifest with a layer that refers to another, and is listed for it.
+    pub fn referrer(&self, repository: &str, subject: &Value, layer: &[u8]) -> Value {
+        let config = self.blob("application/vnd.oci.empty.v1+json", b"{}");
+        let layer = self.blob("application/octet-stream", layer);
+        let document = json!({"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/vnd.test.signature",
+            "config": config, "layers": [layer], "subject": subject});
+        let referrer = self.manifest(repository, MANIFEST, &document, None);
+        let subject = subject["digest"].as_str().unwrap().to_owned();
+        self.content.lock().unwrap().referrers.entry(subject).or_default().push(referrer.clone());
+        referrer
+    }
+
     pub fn asked(&self) -> Vec<Asked> {
         self.content.lock().unwrap().asked.clone()
     }
@@ -186,6 +208,34 @@ impl Registry {
     /// Bytes of blobs and files that were sent.
     pub fn sent(&self) -> usize {
         self.content.lock().unwrap().sent
+    }
+}
+
+/// A CA.
+pub struct Authority {
+    certificate: rcgen::Certificate,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = parameters.self_signed(&key).unwrap();
+        Self { certificate, issuer: rcgen::Issuer::new(parameters, key) }
+    }
+
+    /// Its certificate.
+    pub fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// A certificate of it, and the key.
+    pub fn issue(&self, name: &str) -> (rcgen::Certificate, rcgen::KeyPair) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        (parameters.signed_by(&key, &self.issuer).unwrap(), key)
     }
 }
 
@@ -216,12 +266,15 @@ impl axum::serve::Listener for Tls {
 type Shared = Arc<Mutex<Content>>;
 
 async fn answer(State(shared): State<Shared>, request: Request) -> Response {
-    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (request, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let header = |name| request.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let asked = Asked {
-        path: request.uri().path().to_owned(),
-        query: request.uri().query().unwrap_or_default().to_owned(),
+        path: request.uri.path().to_owned(),
+        query: request.uri.query().unwrap_or_default().to_owned(),
         range: header(RANGE),
         authorization: header(AUTHORIZATION),
+        body: String::from_utf8(body.to_vec()).unwrap(),
     };
     let host = header(axum::http::header::HOST).unwrap();
     let mut content = shared.lock().unwrap();
@@ -257,6 +310,15 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         };
     }
     let digest = path.rsplit('/').next().unwrap_or_default();
+    if let (true, Some(size)) = (path.contains("/referrers/"), content.behaviour.referrers) {
+        let all = content.referrers.get(digest).cloned().unwrap_or_default();
+        let from: usize = asked.query.strip_prefix("from=").map_or(0, |from| from.parse().unwrap());
+        let page: Vec<_> = all.iter().skip(from).take(size).collect();
+        let document = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": page}).to_string();
+        let link = format!("<{}?from={}>; rel=\"next\"", asked.path, from + size);
+        let link = (from + size < all.len()).then_some([(LINK, link)]);
+        return ([(CONTENT_TYPE, INDEX)], link, document).into_response();
+    }
     match content.blobs.get(digest).cloned() {
         Some(bytes) => {
             let bytes = content.behaviour.other.map_or(bytes, <[u8]>::to_vec);
@@ -267,11 +329,20 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
 }
 
 fn token(demand: &Demand, asked: &Asked) -> Response {
+    let whole = |asked: &str| asked.contains("scope=repository%3A") && asked.contains("service=s");
+    if let Demand::Refresh(refresh) = demand {
+        let form: BTreeMap<_, _> = url::form_urlencoded::parse(asked.body.as_bytes()).into_owned().collect();
+        let says = |key: &str, value: &str| form.get(key).is_some_and(|said| said == value);
+        let right = whole(&asked.body) && says("grant_type", "refresh_token") && says("refresh_token", refresh);
+        return match (right, &asked.authorization) {
+            (true, None) => json!({"access_token": "good"}).to_string().into_response(),
+            _ => StatusCode::UNAUTHORIZED.into_response(),
+        };
+    }
     let Demand::Token(user) = demand else { return StatusCode::NOT_FOUND.into_response() };
     let expected = format!("Basic {}", data_encoding::BASE64.encode(user.as_bytes()));
-    let whole = asked.query.contains("scope=repository%3A") && asked.query.contains("service=s");
     match asked.authorization.as_deref() {
-        Some(shown) if shown == expected && whole => json!({"token": "good"}).to_string().into_response(),
+        Some(shown) if shown == expected && whole(&asked.query) => json!({"token": "good"}).to_string().into_response(),
         _ => StatusCode::UNAUTHORIZED.into_response(),
     }
 }
@@ -283,7 +354,9 @@ fn refusal(demand: &Demand, asked: &Asked, host: &str) -> Option<Response> {
             let expected = format!("Basic {}", data_encoding::BASE64.encode(user.as_bytes()));
             (expected, "Basic realm=\"r\"".to_owned())
         }
-        Demand::Token(_) => ("Bearer good".to_owned(), format!("Bearer realm=\"http://{host}/token\",service=\"s\"")),
+        Demand::Token(_) | Demand::Refresh(_) => {
+            ("Bearer good".to_owned(), format!("Bearer realm=\"http://{host}/token\",service=\"s\""))
+        }
         Demand::Elsewhere(realm) => ("Bearer good".to_owned(), format!("Bearer realm=\"{realm}\",service=\"s\"")),
     };
     let shown = asked.authorization.as_deref() == Some(good.as_str());

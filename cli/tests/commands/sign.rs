@@ -31,6 +31,19 @@ fn keys(folder: &Path, name: &str) {
     openssl(&["pkey", "-in", &key, "-pubout", "-out", &public]);
 }
 
+#[cfg(unix)]
+#[test]
+fn who_may_read_a_package_may_read_it_signed() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    built(path);
+    keys(path, "one");
+    fs::set_permissions(path.join(FILE), fs::Permissions::from_mode(0o640)).unwrap();
+    succeed(path, &["registry", "sign", FILE, "--key=one.key"]);
+    assert_eq!(fs::metadata(path.join(FILE)).unwrap().permissions().mode() & 0o777, 0o640);
+}
+
 #[test]
 fn a_signature_goes_into_the_package_and_nothing_else_changes() {
     let folder = tempfile::tempdir().unwrap();

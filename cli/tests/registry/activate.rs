@@ -80,6 +80,8 @@ fn a_registry_is_applied_and_waited_for() {
     let status = json!({"observedGeneration": 1, "url": "https://dcos-registry.apps.svc",
         "conditions": [condition("StorageReady", "True", "Succeeded", "bound"), condition("Ready", "True", "Succeeded", "serves")]});
     let kubernetes = Kubernetes::start(folder.path(), cluster(&status));
+    // While it is waited for, the API server restarts.
+    kubernetes.fail(&format!("GET {REGISTRIES}/dcos-registry"), 3);
     let ran = succeed(folder.path(), &["registry", "activate", "--kubeconfig=kubeconfig"]);
     for part in ["StorageReady      True", "Ready             True"] {
         assert!(ran.err.contains(part), "no {part:?} in {}", ran.err);

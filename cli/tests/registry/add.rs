@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use bundle::zip::ZipWriter;
 use serde_json::{Value, json};
 
-use crate::packages::{built, noise};
-use crate::program::{Ran, fail, finish, program, run, succeed};
+use crate::packages::built;
+use crate::program::{Ran, fail, finish, noise, program, run, succeed};
 use crate::server::Server;
+use crate::stand_in::{Asked, StandIn};
 use crate::wire::{Faults, Wire};
 
 /// Runs a sub-command against a server, or a wire to it.
@@ -128,6 +130,25 @@ fn a_server_that_is_killed_on_the_way_is_gone_on_with() {
     let ended = child.wait_with_output().unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     assert!(wire.sent() < 12_000_000, "{}", wire.sent());
+}
+
+/// More failures than a question is worth to which nothing was sent yet, at each step that follows the sending.
+#[test]
+fn trouble_after_everything_was_sent_is_waited_out_as_while_it_is_sent() {
+    let trouble = |asked: &Asked| {
+        let method = asked.what.split(' ').next().unwrap();
+        let times = match method {
+            "GET" => 0..7,
+            // The first opens the upload.
+            "POST" => 1..8,
+            _ => 0..0,
+        };
+        times.contains(&asked.before).then_some((StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO))
+    };
+    let (folder, stand_in) = (tempfile::tempdir().unwrap(), StandIn::start(trouble));
+    built(folder.path(), "sample", "1", &[b"file"], &[]);
+    let url = format!("--url=http://127.0.0.1:{}", stand_in.port);
+    succeed(folder.path(), &["registry", "add", "--dcos-file=sample-1.dcos", "--wait", &url]);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::add::call;
-use crate::packages::{built, noise};
-use crate::program::{fail, succeed};
+use crate::packages::built;
+use crate::program::{fail, noise, succeed};
 use crate::server::Server;
 use crate::wire::{Faults, Wire};
 

@@ -1,13 +1,18 @@
 //! The registry found through a cluster.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::kubernetes::{Answers, Kubernetes, REGISTRIES, condition, list, registry};
 use crate::packages::built;
-use crate::program::{fail, succeed};
+use crate::program::{fail, program, succeed};
 use crate::server::Server;
+use crate::stand_in::{Asked, StandIn};
 
 const CLUSTER: &str = "--kubeconfig=kubeconfig";
 
@@ -19,7 +24,7 @@ fn of(server: &Server) -> Value {
 
 fn answers(registries: &[Value]) -> Answers {
     let token = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": {"audiences": []},
-        "status": {"token": "made-for-the-publisher", "expirationTimestamp": "2126-01-01T00:00:00Z"}});
+        "status": {"token": "made-for-the-publisher-#", "expirationTimestamp": "2126-01-01T00:00:00Z"}});
     Answers::from([
         (("GET", REGISTRIES.to_owned()), list(registries)),
         (("POST", "/api/v1/namespaces/apps/serviceaccounts/blue-publisher/token".to_owned()), token),
@@ -47,6 +52,43 @@ fn address_certificate_and_token_come_from_the_cluster() {
     let removed =
         succeed(folder.path(), &["registry", "remove", "--package-name=sample", "--package-version=1", CLUSTER]);
     assert_eq!(removed.out, "Removed package sample 1\n");
+}
+
+/// Four blobs on their way when the token ends: each is told so at another time.
+#[test]
+fn a_token_that_ends_while_blobs_are_sent_is_renewed_once_and_nothing_is_lost() {
+    let ended = |asked: &Asked| {
+        let first = asked.authorization.ends_with("-1");
+        let after = Duration::from_millis(100 * (1 + asked.before as u64));
+        (asked.what.starts_with("PATCH") && first).then_some((StatusCode::UNAUTHORIZED, after))
+    };
+    let (folder, stand_in) = (tempfile::tempdir().unwrap(), StandIn::start(ended));
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    let status = json!({"url": format!("http://localhost:{}", stand_in.port), "caBundle": authority});
+    let kubernetes = Kubernetes::start(folder.path(), answers(&[registry("blue", &status)]));
+    built(folder.path(), "sample", "1", &[b"a", b"bc", b"def", b"ghij"], &[]);
+    let ran = succeed(folder.path(), &["registry", "add", "--dcos-file=sample-1.dcos", "--wait", "--json", CLUSTER]);
+    assert!(ran.out.contains("\"bytesSent\":10"), "{}", ran.out);
+    let tokens = kubernetes.asked("POST /api/v1/namespaces/apps/serviceaccounts/blue-publisher/token").len();
+    assert_eq!(tokens, 2, "the first, and one in its place");
+}
+
+/// Other systems have one loopback address.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_address_that_answers_is_found_without_waiting_for_those_that_do_not() {
+    let (folder, stand_in) = (tempfile::tempdir().unwrap(), StandIn::start_at("127.0.0.3", |_| None));
+    let silent =
+        ["127.0.0.1", "127.0.0.2"].map(|address| std::net::TcpListener::bind((address, stand_in.port)).unwrap());
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    let status = json!({"url": format!("http://localhost:{}", stand_in.port), "caBundle": authority,
+        "clusterIPs": ["127.0.0.2", "127.0.0.3"]});
+    let _kubernetes = Kubernetes::start(folder.path(), answers(&[registry("blue", &status)]));
+    let started = Instant::now();
+    let ran = succeed(folder.path(), &["registry", "list", CLUSTER, "--verbose"]);
+    assert!(ran.err.contains("localhost is reached at 127.0.0.3"), "{}", ran.err);
+    assert!(started.elapsed() < Duration::from_secs(6), "three seconds for each that does not answer");
+    drop(silent);
 }
 
 #[test]
@@ -85,13 +127,15 @@ fn what_still_uses_a_package_is_named_and_force_marks_its_object() {
     let packages = REGISTRIES.replace("packageregistries", "packages");
     let mut answers = answers(&[registry("blue", &of(&server))]);
     answers.insert(("GET", packages.clone()), list(std::slice::from_ref(&package)));
-    answers.insert(("PATCH", format!("{packages}/sample-1")), package);
+    answers.insert(("PATCH", format!("{packages}/sample-1")), package.clone());
+    answers.insert(("GET", format!("{packages}/sample-1")), package);
     let kubernetes = Kubernetes::start(folder.path(), answers);
     built(folder.path(), "sample", "1", &[b"file"], &[]);
     succeed(folder.path(), &["registry", "add", "--dcos-file=sample-1.dcos", "--wait", CLUSTER]);
     let remove = ["registry", "remove", "--package-name=sample", "--package-version=1", CLUSTER, "--force"];
     let ran = succeed(folder.path(), &remove);
     assert!(ran.err.contains("2 workloads: Pod apps/web-1, Pod apps/web-2"), "{}", ran.err);
+    assert!(kubernetes.asked(&format!("GET {packages}")).len() <= 2, "the list once, then the one object");
     let patched = kubernetes.asked(&format!("PATCH {packages}/sample-1"));
     assert_eq!(patched, [json!({"metadata": {"annotations": {"registry.dcos.io/force-removal": "true"}}})]);
     let target = server.target(server.port);
@@ -102,17 +146,38 @@ fn what_still_uses_a_package_is_named_and_force_marks_its_object() {
     assert!(refused.err.contains("--force") && refused.err.contains("--kubeconfig"), "{}", refused.err);
 }
 
-#[test]
-fn logs_are_those_of_the_serving_pods() {
-    let folder = tempfile::tempdir().unwrap();
+fn with_logs() -> Answers {
     let pod = |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "apps"}});
     let mut answers = answers(&[registry("blue", &json!({}))]);
     answers.insert(("GET", "/api/v1/namespaces/apps/pods".to_owned()), list(&[pod("blue-1"), pod("blue-2")]));
-    answers.insert(("GET", "/api/v1/namespaces/apps/pods/blue-1/log".to_owned()), json!("first"));
-    answers.insert(("GET", "/api/v1/namespaces/apps/pods/blue-2/log".to_owned()), json!("second"));
-    let _kubernetes = Kubernetes::start(folder.path(), answers);
+    let log = |name: &str| ("GET", format!("/api/v1/namespaces/apps/pods/{name}/log"));
+    answers.insert(log("blue-1"), json!(["first", "then"]));
+    answers.insert(log("blue-2"), json!(["second"]));
+    answers
+}
+
+#[test]
+fn logs_are_those_of_the_serving_pods() {
+    let folder = tempfile::tempdir().unwrap();
+    let _kubernetes = Kubernetes::start(folder.path(), with_logs());
     let out = succeed(folder.path(), &["registry", "logs", CLUSTER]).out;
     let mut lines: Vec<_> = out.lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["[blue-1] \"first\"", "[blue-2] \"second\""]);
+    assert_eq!(lines, ["[blue-1] first", "[blue-1] then", "[blue-2] second"]);
+}
+
+#[test]
+fn logs_that_are_followed_are_printed_as_they_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubernetes = Kubernetes::start(folder.path(), with_logs());
+    let mut follow = program(folder.path(), &["registry", "logs", "-f", CLUSTER]);
+    let mut child = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut first = [(); 2].map(|()| lines.next().unwrap().unwrap());
+    first.sort();
+    assert_eq!(first, ["[blue-1] first", "[blue-2] second"]);
+    assert!(child.try_wait().unwrap().is_none(), "one pod's log has ended, the other's has not");
+    kubernetes.write(1);
+    assert_eq!(lines.next().unwrap().unwrap(), "[blue-1] then");
+    assert!(lines.next().is_none() && child.wait().unwrap().success());
 }

@@ -14,4 +14,5 @@ mod plugin;
 mod program;
 mod serve;
 mod server;
+mod stand_in;
 mod wire;

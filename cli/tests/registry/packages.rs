@@ -8,18 +8,6 @@ use serde_json::{Value, json};
 
 use crate::program::{hex, succeed};
 
-/// Bytes that no compression makes smaller.
-pub fn noise(seed: u8, length: usize) -> Vec<u8> {
-    let mut state = u32::from(seed) + 1;
-    let next = |_| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        u8::try_from(state & 0xff).unwrap()
-    };
-    (0..length).map(next).collect()
-}
-
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// An OCI layout `layout` with the image `acme/web:1` of these layers.

@@ -1,12 +1,14 @@
 //! `serve`.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::packages::built;
-use crate::program::{fail, program};
+use crate::program::{fail, names, program};
 
 #[test]
 fn bundles_of_a_folder_are_served_read_only() {
@@ -50,11 +52,44 @@ fn bundles_of_a_folder_are_served_read_only() {
 #[test]
 fn what_can_not_be_served_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("wrong.dcos"), "no package").unwrap();
-    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    fs::write(folder.path().join("wrong.dcos"), "no package").unwrap();
+    fs::create_dir(folder.path().join("empty")).unwrap();
     let server = format!("--server={}", crate::server::program().display());
     fail(folder.path(), &["registry", "serve", "wrong.dcos", &server], &["wrong.dcos", "ZIP file"]);
     fail(folder.path(), &["registry", "serve", "empty", &server], &["empty", "no .dcos file"]);
     fail(folder.path(), &["registry", "serve", "none", &server], &["none"]);
     fail(folder.path(), &["registry", "serve", "wrong.dcos", "--server=/nowhere/x"], &["/nowhere/x"]);
+}
+
+/// An interrupt while the server starts, and one while it is being filled: it never answers the first call.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_before_anything_is_served_leaves_neither_store_nor_server() {
+    use std::os::unix::fs::PermissionsExt;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let line = format!(r#"{{"fields": {{"address": "{}"}}}}"#, silent.local_addr().unwrap());
+    for said in ["starting", &line] {
+        let folder = tempfile::tempdir().unwrap();
+        built(folder.path(), "one", "1", &[b"one"], &[]);
+        let (stand_in, noted) = (folder.path().join("server"), folder.path().join("process"));
+        fs::create_dir(folder.path().join("work")).unwrap();
+        fs::write(&stand_in, format!("#!/bin/sh\necho $$ > process\necho '{said}' >&2\nexec sleep 600\n")).unwrap();
+        fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).unwrap();
+        let arguments = ["registry", "serve", "one-1.dcos", "--work-directory=work", "--server=./server"];
+        let child = program(folder.path(), &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let _held = (said == line).then(|| silent.accept().unwrap());
+        while !fs::read_to_string(&noted).is_ok_and(|text| text.ends_with('\n')) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let signal = |signal: &str, process: &str| {
+            let mut kill = Command::new("kill");
+            kill.args([signal, process]).stderr(Stdio::null()).status().unwrap().success()
+        };
+        assert!(signal("-INT", &child.id().to_string()));
+        let ended = child.wait_with_output().unwrap();
+        let err = String::from_utf8(ended.stderr).unwrap();
+        assert!(ended.status.code() == Some(1) && err.contains("interrupted"), "{said}: {} {err}", ended.status);
+        assert!(names(&folder.path().join("work")).is_empty(), "{said}: the store is there");
+        assert!(!signal("-0", fs::read_to_string(&noted).unwrap().trim()), "{said}: the server runs");
+    }
 }

@@ -15,8 +15,8 @@ use super::{
     paths,
     progress::Progress,
     versions::{
-        CONFORMANCE, COREDNS, CRANE, DISTRIBUTION, DOCKER, HELM, KUBERNETES, LOCAL_PATH_PROVISIONER, MINIO, ORAS,
-        PAUSE, VERSITYGW,
+        CONFORMANCE, COREDNS, COSIGN, CRANE, DISTRIBUTION, DOCKER, HELM, KUBERNETES, LOCAL_PATH_PROVISIONER, MINIO,
+        ORAS, PAUSE, VERSITYGW,
     },
 };
 
@@ -67,6 +67,11 @@ pub(crate) fn ensure_distribution(progress: &Progress) -> Result<PathBuf> {
         install(source, output, "github.com/distribution/distribution/v3/cmd/registry", DISTRIBUTION)
     })?;
     Ok(paths::binaries("distribution", DISTRIBUTION).join("registry"))
+}
+
+/// Builds cosign unless the cache holds it, and says where its program is.
+pub(crate) fn ensure_cosign(progress: &Progress) -> Result<PathBuf> {
+    ensure_module(progress, "cosign", COSIGN, "about 5 minutes", "github.com/sigstore/cosign/v3/cmd/cosign")
 }
 
 /// Builds clients of a registry unless the cache holds them.

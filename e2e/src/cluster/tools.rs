@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     error::Result,
-    go_build::{ensure_distribution, ensure_minio, ensure_versitygw},
+    go_build::{ensure_cosign, ensure_distribution, ensure_minio, ensure_versitygw},
     prerequisites::ensure_go,
     progress::Progress,
     up::lock,
@@ -19,10 +19,11 @@ pub struct Tool {
 }
 
 /// All of them.
-pub const TOOLS: [Tool; 3] = [
+pub const TOOLS: [Tool; 4] = [
     Tool { name: "minio", ensure: ensure_minio },
     Tool { name: "versitygw", ensure: ensure_versitygw },
     Tool { name: "distribution", ensure: ensure_distribution },
+    Tool { name: "cosign", ensure: ensure_cosign },
 ];
 
 impl Tool {

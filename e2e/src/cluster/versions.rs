@@ -14,6 +14,8 @@ pub(crate) const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
 pub(crate) const VERSITYGW: &str = "v1.8.0";
 /// CNCF Distribution, which `make bench` measures beside ours.
 pub(crate) const DISTRIBUTION: &str = "v3.1.2";
+/// cosign, whose signatures and ours must be good to each other.
+pub(crate) const COSIGN: &str = "v3.1.3";
 /// Our own pause program; raise it when `pause.c` changes.
 pub(crate) const PAUSE: &str = "v1";
 /// Raised when the content of the harness' own images changes otherwise than by the versions above.
