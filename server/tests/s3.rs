@@ -98,6 +98,110 @@ async fn fault_18_an_upload_goes_through_one_instance_after_the_other() {
     }
 }
 
+/// A session in which so many bytes were saved.
+async fn saved(store: &S3Storage, size: usize) -> SessionId {
+    let id = SessionId::random();
+    store.create_session(id, Bytes::new()).await.unwrap();
+    let mut session = store.resume_session(id).await.unwrap();
+    session.write(content(size)).await.unwrap();
+    assert_eq!(session.save().await.unwrap(), size as u64);
+    id
+}
+
+/// Long enough for what is removed in the background to be gone.
+async fn tidied() {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_finished_again_leaves_what_was_published_alone() {
+    for kind in KINDS {
+        let Some(server) = kind.server().await else { continue };
+        let store = open(server.config()).await;
+        let (id, bytes) = (saved(&store, 1000).await, content(1000));
+        let key = keys::blob(&Digest::sha256(&bytes));
+        let again = async || store.resume_session(id).await.unwrap().finish(Algorithm::Sha256).await.unwrap();
+        again().await.commit().await.unwrap();
+        again().await.commit().await.unwrap();
+        drop(again().await);
+        let mut other = store.resume_session(id).await.unwrap();
+        other.write(Bytes::from_static(b"more")).await.unwrap();
+        drop(other.finish(Algorithm::Sha256).await.unwrap());
+        tidied().await;
+        assert_eq!(read(&store, &key, ByteRange::Whole).await.unwrap(), bytes, "{kind:?}");
+        assert_eq!(store.content_bytes().await.unwrap(), 1000, "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_end_a_session_of_parts_neither_takes_the_bytes_from_the_other() {
+    for kind in KINDS {
+        let Some(server) = kind.server().await else { continue };
+        let store = open(server.config()).await;
+        let id = saved(&store, LARGE).await;
+        let one = store.resume_session(id).await.unwrap().finish(Algorithm::Sha256).await.unwrap();
+        let mut other = store.resume_session(id).await.unwrap();
+        assert_eq!(other.size(), LARGE as u64);
+        assert!(other.write(Bytes::from_static(b"more")).await.is_err(), "it has ended");
+        let other = store.resume_session(id).await.unwrap().finish(Algorithm::Sha256).await.unwrap();
+        other.commit().await.unwrap();
+        one.commit().await.unwrap();
+        tidied().await;
+        let bytes = content(LARGE);
+        let key = keys::blob(&Digest::sha256(&bytes));
+        assert_eq!(read(&store, &key, ByteRange::Whole).await.unwrap(), bytes, "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_lost_a_session_of_parts_can_not_end_it_with_other_bytes() {
+    for kind in KINDS {
+        let Some(server) = kind.server().await else { continue };
+        let store = open(server.config()).await;
+        let id = saved(&store, LARGE).await;
+        let mut one = store.resume_session(id).await.unwrap();
+        let mut other = store.resume_session(id).await.unwrap();
+        one.write(Bytes::from_static(b"one")).await.unwrap();
+        other.write(Bytes::from_static(b"two")).await.unwrap();
+        let other = other.finish(Algorithm::Sha256).await.unwrap();
+        // Shut out; the part that it has sent nevertheless is not taken for the other's.
+        assert!(one.finish(Algorithm::Sha256).await.is_err(), "{kind:?}");
+        let bytes = [&content(LARGE)[..], b"two"].concat();
+        let key = keys::blob(&Digest::sha256(&bytes));
+        assert_eq!(key, keys::blob(other.digest()));
+        if other.commit().await.is_ok() {
+            assert_eq!(read(&store, &key, ByteRange::Whole).await.unwrap(), bytes, "{kind:?}");
+        } else {
+            assert!(store.size(&key).await.unwrap_err().is_not_found(), "{kind:?}");
+        }
+    }
+}
+
+/// The answer to the pointer's write is lost, and nobody can be asked what became of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_whose_pointer_may_be_there_are_not_removed() {
+    for kind in KINDS {
+        let Some(server) = kind.server().await else { continue };
+        let (store, proxy) = through_a_proxy(server).await;
+        let mut writer = store.write_blob(Algorithm::Sha256).await.unwrap();
+        writer.write(Bytes::from_static(b"content")).await.unwrap();
+        let finished = writer.finish().await.unwrap();
+        let key = keys::blob(finished.digest());
+        let mut written = false;
+        proxy.rule(move |call| {
+            if !call.path.contains("/blobs/") {
+                return None;
+            }
+            let first = !std::mem::replace(&mut written, true);
+            Some(if first && call.method == Method::PUT { Fault::LoseAnswer } else { Fault::Reset })
+        });
+        assert!(finished.commit().await.is_err());
+        proxy.heal();
+        tidied().await;
+        assert_eq!(read(&store, &key, ByteRange::Whole).await.unwrap(), &b"content"[..], "{kind:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_instance_removed_or_wrote_anew_is_found_out() {
     for kind in KINDS {

@@ -20,16 +20,25 @@ pub(super) struct Leftover {
     inner: Arc<Inner>,
     data: Uuid,
     upload: Option<String>,
+    /// Whether others may complete the upload, and give the object a pointer. Then it isn't ours to remove: should nobody
+    /// have given it one, the clearing of leftovers finds it.
+    shared: bool,
     object: bool,
 }
 
 impl Leftover {
     pub fn new(inner: Arc<Inner>, data: Uuid) -> Self {
-        Self { inner, data, upload: None, object: false }
+        Self { inner, data, upload: None, shared: false, object: false }
     }
 
     pub fn is_upload(&mut self, upload: Option<&String>) {
         self.upload = upload.cloned();
+    }
+
+    /// The upload of a session, which others may have taken over.
+    pub fn is_shared_upload(&mut self, upload: Option<&String>) {
+        self.is_upload(upload);
+        self.shared = upload.is_some();
     }
 
     pub fn upload(&self) -> Option<&str> {
@@ -38,7 +47,7 @@ impl Leftover {
 
     /// From now on there may be an object; whether there is, only an answer says.
     pub fn may_be_an_object(&mut self) {
-        self.object = true;
+        self.object = !self.shared;
     }
 
     pub fn is_no_upload_any_more(&mut self) {

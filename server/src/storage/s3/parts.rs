@@ -98,17 +98,22 @@ impl Parts {
         Ok(())
     }
 
+    /// Sends what is left as the last part, and waits until all have arrived. To be called where there is an upload.
+    pub async fn send_rest(&mut self) -> Result<()> {
+        let rest = self.rest.split().freeze();
+        if !rest.is_empty() {
+            self.send(rest).await?;
+        }
+        self.settle().await
+    }
+
     /// Sends what is left. The object isn't made yet if it has parts.
     pub async fn finish(mut self, mut leftover: Leftover) -> Result<Staged> {
-        let rest = self.rest.split().freeze();
         if self.upload.is_some() {
-            if !rest.is_empty() {
-                self.send(rest).await?;
-            }
-            self.settle().await?;
+            self.send_rest().await?;
             return Ok(Staged::new(self.inner, self.data, self.arrived, leftover));
         }
-        let key = keys::data(self.data);
+        let (rest, key) = (self.rest.split().freeze(), keys::data(self.data));
         leftover.may_be_an_object();
         self.inner.bucket.put_large(&key, rest).await.map_err(|failure| failure.at(key))?;
         Ok(Staged::new(self.inner, self.data, Vec::new(), leftover))

@@ -59,14 +59,16 @@ impl Inner {
 
     pub async fn resume_session(self: &Arc<Self>, id: SessionId) -> Result<S3Session> {
         let key = name(id);
-        if let Some((state, version)) = self.sessions.take_fresh(id)
-            && let Some(version) = self.claim(&key, &state, &[], version).await?
-        {
-            return S3Session::new(Arc::clone(self), id, state, BytesMut::new(), version);
+        if let Some((mut state, version)) = self.sessions.take_fresh(id) {
+            state.begin_turn();
+            if let Some(version) = self.claim(&key, &state, &[], version).await? {
+                return S3Session::new(Arc::clone(self), id, state, BytesMut::new(), version);
+            }
         }
         let object = self.fetch(&key, u64::MAX).await?;
         let object = object.ok_or_else(|| StorageError::NotFound { key: key.clone() })?;
-        let (state, rest) = State::read(&key, &object.content)?;
+        let (mut state, rest) = State::read(&key, &object.content)?;
+        state.begin_turn();
         let claimed = self.claim(&key, &state, &rest, object.version).await?;
         let version = claimed.ok_or(StorageError::ConditionFailed { key })?;
         S3Session::new(Arc::clone(self), id, state, rest, version)
@@ -153,16 +155,40 @@ impl S3Session {
 
     async fn save_now(mut self) -> Result<u64> {
         self.parts.settle().await?;
-        self.state.advance(self.size, &self.hasher);
-        (self.state.upload, self.state.parts) = (self.parts.upload.clone(), self.parts.arrived.clone());
-        let key = name(self.id);
-        let saved = self.inner.claim(&key, &self.state, &self.parts.rest, self.version.clone()).await?;
-        saved.ok_or(StorageError::ConditionFailed { key })?;
-        self.unsaved.is_in_use();
+        self.save_state().await?;
         Ok(self.size)
     }
 
-    async fn finish_now(self, algorithm: Algorithm) -> Result<FinishedS3Blob> {
+    /// Sends the last part and says in the state that it was the last: whoever takes the session over from here on can end it
+    /// too, but with the same content alone, and whoever had it before can't. So all objects that are made of the upload, by
+    /// whomever, are the same. An upload that no state names is nobody else's.
+    async fn end(&mut self) -> Result<()> {
+        if self.state.ended || self.state.upload.is_none() {
+            return Ok(());
+        }
+        self.parts.send_rest().await?;
+        self.state.ended = true;
+        self.save_state().await
+    }
+
+    async fn save_state(&mut self) -> Result<()> {
+        let new_upload = self.parts.upload.clone().filter(|_| self.state.upload.is_none());
+        self.state.advance(self.size, &self.hasher);
+        (self.state.upload, self.state.parts) = (self.parts.upload.clone(), self.parts.arrived.clone());
+        let key = name(self.id);
+        // Until an answer says otherwise the state that is there may name the upload.
+        self.unsaved.is_in_use();
+        let saved = self.inner.claim(&key, &self.state, &self.parts.rest, self.version.clone()).await?;
+        let Some(version) = saved else {
+            self.unsaved.is_upload(new_upload.as_ref());
+            return Err(StorageError::ConditionFailed { key });
+        };
+        self.version = version;
+        Ok(())
+    }
+
+    async fn finish_now(mut self, algorithm: Algorithm) -> Result<FinishedS3Blob> {
+        self.end().await.map_err(|error| gone(error, self.id))?;
         let digest = if self.hasher.algorithm() == algorithm {
             Ok(self.hasher.finish())
         } else if self.parts.upload.is_none() {
@@ -172,7 +198,7 @@ impl S3Session {
         } else {
             Err(self.state.data)
         };
-        let (inner, size, upload) = (self.inner, self.size, self.parts.upload.clone());
+        let (inner, size, upload) = (self.inner, self.size, self.state.upload);
         let staged = self.parts.finish(self.unsaved).await.map_err(|error| gone(error, self.id))?;
         // What is staged belongs to the blob from here on; of the session only the state is left.
         let mut staged = staged.of_session(upload.as_ref());
@@ -212,6 +238,9 @@ impl Session for S3Session {
 
     fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<()>> {
         async move {
+            if self.state.ended && !bytes.is_empty() {
+                return Err(StorageError::ConditionFailed { key: name(self.id) });
+            }
             self.hasher.update(&bytes);
             self.size += bytes.len() as u64;
             let written = self.parts.write(bytes).await;

@@ -1,6 +1,8 @@
 //! What is kept of a blob that arrives in pieces: one object, a line of JSON and behind it the bytes that are shorter than
 //! a part. One conditional write makes both count at once.
 
+use std::ops::Not;
+
 use bytes::{Bytes, BytesMut};
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
@@ -29,12 +31,24 @@ pub(super) struct State {
     /// `ETag`s of its parts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<String>,
+    /// Whether the last of them is the last of all: no more bytes can be added.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub ended: bool,
 }
 
 impl State {
     pub fn new(note: &[u8]) -> Self {
         let hash = Hasher::new(Algorithm::Sha256).save();
-        Self { note: BASE64.encode(note), size: 0, hash, data: Uuid::new_v4(), upload: None, parts: Vec::new() }
+        let (note, data) = (BASE64.encode(note), Uuid::new_v4());
+        Self { note, size: 0, hash, data, upload: None, parts: Vec::new(), ended: false }
+    }
+
+    /// Begins a turn. What a turn writes in one piece is an object of its own: one that an earlier turn wrote may have its
+    /// pointer already. Only the parts of an upload go on where they are.
+    pub fn begin_turn(&mut self) {
+        if self.upload.is_none() {
+            self.data = Uuid::new_v4();
+        }
     }
 
     pub fn view(&self) -> SessionView {
@@ -71,6 +85,18 @@ impl State {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_turn_has_an_object_of_its_own_unless_parts_of_one_are_there() {
+        let mut state = State::new(b"");
+        let before = state.data;
+        state.begin_turn();
+        assert_ne!(state.data, before);
+        let of_parts = state.data;
+        state.upload = Some("upload".into());
+        state.begin_turn();
+        assert_eq!(state.data, of_parts);
+    }
 
     proptest! {
         #[test]

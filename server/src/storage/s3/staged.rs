@@ -16,7 +16,7 @@ use crate::storage::{Condition, FinishedBlob, Result, StorageError, keys};
 /// How often it is tried to agree with others who write the same blob.
 const TURNS: u32 = 16;
 
-/// Bytes in the bucket that no pointer names. Dropped, they are removed.
+/// Bytes in the bucket that no pointer names. Dropped, they are removed where nobody else can have given them one.
 pub(super) struct Staged {
     inner: Arc<Inner>,
     data: Uuid,
@@ -31,10 +31,12 @@ impl Staged {
         Self { inner, data, parts, leftover, likely_new: false }
     }
 
-    /// What a session staged: its upload, which was the session's to abort, and a blob that clients have asked for before
-    /// they sent it.
+    /// What a session staged: a blob that clients have asked for before they sent it. `upload` is what the session's state
+    /// names: who takes the session over may complete it too, of the same parts.
     pub fn of_session(mut self, upload: Option<&String>) -> Self {
-        self.leftover.is_upload(upload);
+        if upload.is_some() {
+            self.leftover.is_shared_upload(upload);
+        }
         self.likely_new = true;
         self
     }
@@ -46,7 +48,8 @@ impl Staged {
         self.leftover.may_be_an_object();
         match self.inner.bucket.complete_multipart(&key, &upload, &self.parts).await {
             Ok(()) => {}
-            // An attempt whose answer was lost has made it already: there is no upload any more, but the object.
+            // It was made of the same parts already, by an attempt whose answer was lost or by who ends the session too:
+            // there is no upload any more, but the object.
             Err(Failure::Missing) => {
                 let made = self.inner.bucket.size(&key).await.map_err(|failure| failure.at(&key))?;
                 made.ok_or(StorageError::NotFound { key })?;
@@ -73,15 +76,22 @@ impl Staged {
         let pointer = Pointer { data: self.data, size };
         let mut condition = Condition::Absent;
         for _ in 0..TURNS {
-            condition = match self.inner.write(key, &pointer.content(), &condition).await? {
+            // Until an answer says otherwise the pointer may be there and lead to them.
+            self.leftover.is_in_use();
+            let there = match self.inner.write(key, &pointer.content(), &condition).await? {
                 Outcome::Written(version) => {
-                    self.leftover.is_in_use();
                     self.inner.pointers().insert(key.to_owned(), Known::new(pointer, version));
                     return Ok(());
                 }
-                Outcome::Lost(None) => Condition::Absent,
-                Outcome::Lost(Some(there)) if self.inner.keep(key, &there, size).await? => return Ok(()),
-                Outcome::Lost(Some(there)) => Condition::Unchanged(there.version),
+                // Ours, made new by somebody else since.
+                Outcome::Lost(Some(there)) if there.content == pointer.content() => return Ok(()),
+                Outcome::Lost(there) => there,
+            };
+            self.leftover.may_be_an_object();
+            condition = match there {
+                None => Condition::Absent,
+                Some(there) if self.inner.keep(key, &there, size).await? => return Ok(()),
+                Some(there) => Condition::Unchanged(there.version),
             };
         }
         Err(Failure::Conflict.at(key))
