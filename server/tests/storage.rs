@@ -36,6 +36,7 @@ crate::on_every_store! {
     a_session_goes_on_where_it_was_saved_and_ends_in_a_blob
     what_was_not_saved_of_a_session_is_not_in_it
     who_takes_a_session_over_shuts_the_other_out
+    who_takes_a_session_over_that_is_being_ended_does_not_cut_its_content
     a_session_that_is_dropped_is_gone
     a_session_ends_in_either_algorithm
     only_sessions_older_than_asked_for_are_stale
@@ -391,6 +392,26 @@ async fn who_takes_a_session_over_shuts_the_other_out(store: Store) {
     assert!(matches!(late.await, Err(StorageError::ConditionFailed { .. })));
     let finished = store.resume_session(id).await.unwrap().finish(Algorithm::Sha256).await.unwrap();
     assert_eq!(finished.digest(), &Digest::sha256(b"two"));
+}
+
+async fn who_takes_a_session_over_that_is_being_ended_does_not_cut_its_content(store: Store) {
+    let id = SessionId::random();
+    store.create_session(id, Bytes::new()).await.unwrap();
+    let mut session = store.resume_session(id).await.unwrap();
+    session.write(Bytes::from_static(b"saved, ")).await.unwrap();
+    session.save().await.unwrap();
+    let mut session = store.resume_session(id).await.unwrap();
+    session.write(Bytes::from_static(b"and the end")).await.unwrap();
+    let finished = session.finish(Algorithm::Sha256).await.unwrap();
+    // There may be nothing left to take over.
+    if let Ok(mut other) = store.resume_session(id).await {
+        let _ = other.write(Bytes::from_static(b"x")).await;
+        let _ = other.save().await;
+    }
+    let key = keys::blob(finished.digest());
+    assert_eq!(finished.digest(), &Digest::sha256(b"saved, and the end"));
+    finished.commit().await.unwrap();
+    assert_eq!(read(&store, &key, ByteRange::Whole).await, b"saved, and the end");
 }
 
 async fn a_session_that_is_dropped_is_gone(store: Store) {

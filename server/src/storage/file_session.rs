@@ -86,6 +86,9 @@ impl Inner {
 
     pub(super) fn view_session(&self, id: SessionId) -> Result<SessionView> {
         let (state, _) = self.session_state(id)?;
+        // Without them it has ended, and only its state is left.
+        let data = fs::metadata(self.path(keys::session_data(id).as_str()));
+        data.map_err(|error| StorageError::from_io(name(id), error))?;
         let note = BASE64.decode(state.note.as_bytes()).unwrap_or_default();
         Ok(SessionView { note: note.into(), size: state.size })
     }
@@ -214,16 +217,15 @@ impl Session for FileSession {
             let (mut file, mut hasher) = self.take()?;
             let work = move || {
                 let Self { inner, id, turn, number, size, .. } = *self;
-                in_turn(id, &turn, number, || {
+                let place = in_turn(id, &turn, number, || {
                     file.sync_all()?;
                     if hasher.algorithm() != algorithm {
                         hasher = hash_again(&mut file, algorithm)?;
                     }
-                    Ok(())
+                    // In the turn: who takes the session over next must find nothing that he could cut off.
+                    Place::take(&inner, &inner.path(keys::session_data(id).as_str()))
                 })?;
-                // From here on nobody writes to the file any more.
                 inner.sessions.forget(id);
-                let place = Place::of(inner.path(keys::session_data(id).as_str()));
                 let finished = FinishedFileBlob { inner, place, digest: hasher.finish(), size };
                 Ok(Box::new(finished) as Box<dyn FinishedBlob>)
             };

@@ -38,7 +38,7 @@ impl Drop for Place {
 
 impl Place {
     fn create(inner: &Inner) -> io::Result<(Self, File)> {
-        let path = inner.root.join(TEMPORARY).join(Uuid::new_v4().simple().to_string());
+        let path = Self::unused(inner);
         let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         Ok((Self { path, renamed: false }, file))
     }
@@ -52,9 +52,15 @@ impl Place {
         Ok((place, version))
     }
 
-    /// A file that is to be put in its place, and removed where it isn't.
-    pub(super) fn of(path: PathBuf) -> Self {
-        Self { path, renamed: false }
+    /// A file that is elsewhere in the store, from now on under a name that nobody knows.
+    pub(super) fn take(inner: &Inner, file: &Path) -> io::Result<Self> {
+        let path = Self::unused(inner);
+        fs::rename(file, &path)?;
+        Ok(Self { path, renamed: false })
+    }
+
+    fn unused(inner: &Inner) -> PathBuf {
+        inner.root.join(TEMPORARY).join(Uuid::new_v4().simple().to_string())
     }
 
     /// Puts the file where its key says; the name is durable once this has returned.
