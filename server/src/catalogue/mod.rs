@@ -133,10 +133,10 @@ impl Catalogue {
     #[must_use]
     pub fn with(storage: Arc<dyn Storage>, options: Options) -> Self {
         let inner = Inner {
+            pins: Pins::new(storage.is_shared()),
             storage,
             options,
             in_flight: RwLock::default(),
-            pins: Pins::default(),
             view: View::default(),
             lacking: RwLock::default(),
             turn: Mutex::default(),

@@ -124,7 +124,8 @@ impl Catalogue {
     }
 
     pub(super) async fn sweep_in_turn(&self, turn: &mut Turn) -> Result<(), SweepError> {
-        let released = if self.storage().is_shared() { HashSet::new() } else { self.pins().released() };
+        let looked = Instant::now();
+        let released = self.pins().released_before(looked);
         let left = turn.unknown_gone || !turn.gone.is_empty() || !released.is_empty();
         // All entries are read for a sweep, so not for nothing.
         if !left && !self.look(Freshness::Now).await?.has_superseded() {
@@ -155,7 +156,7 @@ impl Catalogue {
         }
         turn.unknown_gone = false;
         if known.complete {
-            self.pins().forget_released(&released);
+            self.pins().forget_released_before(looked);
         }
         Ok(())
     }
@@ -212,6 +213,10 @@ impl Catalogue {
         let at_once = AtOnce::Only(HashSet::new());
         let reach = Reach { at_once, settled: Duration::ZERO, grace, began: known.began, dry_run };
         let walk = self.walk(&known, reach, Compare::Size, &Part::All).await?;
+        if known.complete && !dry_run {
+            // What is left of it goes by its age from here on.
+            self.pins().forget_released_before(known.began);
+        }
         self.note_lacking(lacking(&known.found, &walk));
         Ok(walk.removed)
     }

@@ -336,7 +336,8 @@ impl<'a> Walk<'a> {
             // Age and state protect what somebody counts on.
             remove.await?
         } else {
-            self.catalogue.pins().unless_pinned(digest, remove).await?
+            // What somebody brought since the walk began may have been linked behind its back.
+            self.catalogue.pins().unless_pinned_since(digest, self.reach.began, remove).await?
         };
         if removed {
             tracing::debug!(%digest, size, dry_run = self.reach.dry_run, "a blob that nobody needs is removed");
