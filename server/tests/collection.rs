@@ -11,10 +11,11 @@ use api::PackageSource;
 use bundle::model::{Bundle, Descriptor, Image};
 use bytes::Bytes;
 use common::bundles::MANIFEST_TYPE;
+use common::faulty::{Faulty, When};
 use common::keys as all_keys;
 use common::shared::Shared;
 use futures::future::{BoxFuture, FutureExt};
-use server::catalogue::entry::{BlobLink, Declared, Entry, Link, Pushed, TagTarget};
+use server::catalogue::entry::{BlobLink, Declared, Entry, Link, Pushed, TagTarget, code_of};
 use server::catalogue::links::Held;
 use server::catalogue::{Catalogue, InFlight, Intent, Number, Options, PublishError};
 use server::digest::{Algorithm, Digest};
@@ -54,6 +55,7 @@ on_every_store! {
     what_nobody_needs_goes_after_the_grace_period
     what_is_made_new_stays_for_another_grace_period
     a_dry_run_counts_and_removes_nothing
+    a_dry_run_makes_nothing_right
     a_pushed_manifest_keeps_what_it_refers_to
     a_pushed_blob_waits_for_its_manifest_as_long_as_the_grace_period
     what_is_pushed_stays_when_the_package_goes_that_has_it_too
@@ -244,6 +246,27 @@ async fn a_dry_run_counts_and_removes_nothing(store: Store) {
         assert_eq!((removed.blobs, removed.bytes, removed.small), (1, 8, 2));
     }
     assert_eq!(all_keys(store.as_ref()).await, before);
+}
+
+async fn a_dry_run_makes_nothing_right(store: Store) {
+    let first = catalogue(&store);
+    publish(&first, "redis", "1", "layer").await.unwrap();
+    let missing = manifest_link(&Digest::sha256(&image("layer").0));
+    store.delete(&missing.key()).await.unwrap();
+    let (_, version) = store.get(&tag("5").key(), 1 << 20).await.unwrap();
+    store.put(&tag("5").key(), "damaged".into(), Condition::Unchanged(version)).await.unwrap();
+    let broken = keys::entry(&code_of("broken", "1").unwrap());
+    store.put(&broken, "damaged".into(), Condition::Absent).await.unwrap();
+    tokio::time::sleep(GRACE * 2).await;
+    let before = all_keys(store.as_ref()).await;
+    let options = Options { grace_period: GRACE, dry_run: true, ..Options::default() };
+    Catalogue::with(Arc::clone(&store), options).collect().await.unwrap();
+    assert_eq!(all_keys(store.as_ref()).await, before);
+    assert_eq!(common::text(store.as_ref(), &tag("5").key()).await, "damaged");
+    // It was something to do.
+    catalogue(&store).collect().await.unwrap();
+    assert!(has(&store, &missing).await && !all_keys(store.as_ref()).await.contains(&broken.to_string()));
+    assert_ne!(common::text(store.as_ref(), &tag("5").key()).await, "damaged");
 }
 
 async fn a_pushed_manifest_keeps_what_it_refers_to(store: Store) {
@@ -494,4 +517,98 @@ async fn where_nobody_else_works_what_a_package_leaves_goes_with_it() {
     blob(&store, b"left by a crash").await;
     Catalogue::new(Arc::clone(&store)).restore().await.unwrap();
     assert_eq!(all_keys(store.as_ref()).await, before);
+}
+
+/// A store on which something happens in the middle of what is tested, and as it is without that.
+fn interrupted(shared: bool) -> (Arc<Faulty>, Store) {
+    let store: Store = Arc::new(MemoryStorage::new());
+    let faulty = if shared {
+        Faulty::shared(Arc::clone(&store))
+    } else {
+        Faulty::new(Arc::clone(&store), When::From(usize::MAX))
+    };
+    (Arc::new(faulty), store)
+}
+
+async fn tag_target(store: &Store) -> String {
+    let target: TagTarget = serde_json::from_str(&common::text(store.as_ref(), &tag("5").key()).await).unwrap();
+    target.digest
+}
+
+#[tokio::test]
+async fn a_collection_does_not_move_a_tag_back_that_was_published_meanwhile() {
+    for shared in [true, false] {
+        let (faulty, store) = interrupted(shared);
+        let collecting =
+            Catalogue::with(Arc::clone(&faulty) as Store, Options { grace_period: GRACE, ..Options::default() });
+        publish(&collecting, "redis", "1", "layer").await.unwrap();
+        tokio::time::sleep(GRACE * 2).await;
+        let publisher = collecting.clone();
+        faulty.interrupt(keys::REPOSITORIES, async move {
+            publish(&publisher, "redis", "2", "another layer").await.unwrap();
+        });
+        collecting.collect().await.unwrap();
+        let latest = Digest::sha256(&image("another layer").0).to_string();
+        assert_eq!(tag_target(&store).await, latest, "shared: {shared}");
+    }
+}
+
+#[tokio::test]
+async fn a_collection_does_not_make_the_links_again_of_what_was_withdrawn_meanwhile() {
+    for shared in [true, false] {
+        let (faulty, store) = interrupted(shared);
+        let collecting =
+            Catalogue::with(Arc::clone(&faulty) as Store, Options { grace_period: GRACE, ..Options::default() });
+        publish(&collecting, "redis", "1", "layer").await.unwrap();
+        tokio::time::sleep(GRACE * 2).await;
+        let withdrawing = collecting.clone();
+        faulty.interrupt(keys::REPOSITORIES, async move { withdraw(&withdrawing, "redis", "1").await });
+        collecting.collect().await.unwrap();
+        let left: Vec<_> =
+            all_keys(store.as_ref()).await.into_iter().filter(|key| !key.starts_with("blobs/")).collect();
+        assert!(left.is_empty(), "shared: {shared}: {left:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_collection_makes_right_what_is_wrong_and_what_nobody_has_touched_since() {
+    for shared in [true, false] {
+        let (faulty, store) = interrupted(shared);
+        let catalogue =
+            Catalogue::with(Arc::clone(&faulty) as Store, Options { grace_period: GRACE, ..Options::default() });
+        let entry = publish(&catalogue, "redis", "1", "layer").await.unwrap();
+        let right = tag_target(&store).await;
+        let wrong = Held::Tag(TagTarget {
+            digest: Digest::sha256(b"elsewhere").to_string(),
+            media_type: MANIFEST_TYPE.into(),
+            size: 1,
+            pushed: false,
+        });
+        store.delete(&tag("5").key()).await.unwrap();
+        put(&store, &tag("5"), &wrong).await;
+        store.delete(&blob_link(&Digest::sha256(b"layer")).key()).await.unwrap();
+        collect_later(&catalogue).await;
+        assert_eq!(tag_target(&store).await, right, "shared: {shared}");
+        whole(&store, &entry).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_does_not_take_a_blob_that_is_pushed_meanwhile() {
+    let (faulty, store) = interrupted(false);
+    let catalogue = Catalogue::new(Arc::clone(&faulty) as Store);
+    publish(&catalogue, "redis", "1", "layer").await.unwrap();
+    let (pushing, pushed) = (catalogue.clone(), Arc::clone(&store));
+    let layer = Digest::sha256(b"layer");
+    // Behind the walk through the links, before that through the bytes.
+    faulty.interrupt(keys::BLOBS, async move {
+        let mut pins = pushing.pins().set();
+        pins.pin(Digest::sha256(b"layer")).await;
+        let layer = blob(&pushed, b"layer").await;
+        put(&pushed, &blob_link(&layer), &Held::Blob(BlobLink { pushed: true })).await;
+    });
+    withdraw(&catalogue, "redis", "1").await;
+    assert!(has(&store, &Place::Blob(layer.clone())).await && has(&store, &blob_link(&layer)).await);
+    // The manifest that nobody pushed is gone.
+    assert_eq!(all_keys(store.as_ref()).await.len(), 2);
 }

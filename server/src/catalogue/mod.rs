@@ -14,6 +14,7 @@ mod options;
 pub mod pins;
 mod publish;
 mod reach;
+mod repair;
 pub mod snapshot;
 mod survey;
 mod sweep;

@@ -83,10 +83,9 @@ impl Needs {
 
     /// Links and tags that must be there and that `seen` says were not found: links first.
     #[must_use]
-    pub fn missing<'a>(&'a self, seen: &HashSet<Place>) -> Vec<(&'a Place, &'a Held)> {
-        let missing = self.held.iter().filter(|(place, _)| !seen.contains(*place));
-        let mut missing: Vec<_> = missing.collect();
-        missing.sort_by_key(|(place, _)| matches!(place, Place::Tag(..)));
+    pub fn missing<'a>(&'a self, seen: &HashSet<Place>) -> Vec<&'a Place> {
+        let mut missing: Vec<_> = self.held.keys().filter(|place| !seen.contains(*place)).collect();
+        missing.sort_by_key(|place| matches!(place, Place::Tag(..)));
         missing
     }
 }
@@ -171,7 +170,7 @@ mod tests {
         let needs = Needs::of(vec![package("a", 1, 1, "x")]);
         let missing = |seen: &[Place]| -> Vec<Place> {
             let seen = seen.iter().cloned().collect();
-            needs.missing(&seen).into_iter().map(|(place, _)| place.clone()).collect()
+            needs.missing(&seen).into_iter().cloned().collect()
         };
         assert_eq!(missing(&[]), [link("x"), tag()]);
         assert_eq!(missing(&[link("x")]), [tag()]);

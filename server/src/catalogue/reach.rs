@@ -19,7 +19,7 @@ pub(super) enum AtOnce {
 pub(super) struct Reach {
     /// What goes at once.
     pub(super) at_once: AtOnce,
-    /// How long that must have been untouched before the walk began.
+    /// How long that must have been untouched before the walk began, and what is to be changed.
     pub(super) settled: Duration,
     /// How long the rest must have been untouched before the walk began; nothing of it goes where this isn't set.
     pub(super) grace: Option<Duration>,
@@ -33,9 +33,13 @@ pub(super) struct Reach {
 impl Reach {
     /// Whether this may go. Where the age is unknown it may be new.
     pub(super) fn covers(&self, place: &Place, age: Option<Duration>) -> bool {
-        let walked = self.began.elapsed();
-        let older = |than: Duration| age.is_some_and(|age| age >= than.saturating_add(walked));
-        self.wants(place) && (self.settled.is_zero() || older(self.settled)) || self.is_old(age)
+        self.wants(place) && self.is_settled(age) || self.is_old(age)
+    }
+
+    /// Whether nobody has touched this for long enough before the walk began.
+    pub(super) fn is_settled(&self, age: Option<Duration>) -> bool {
+        let than = self.settled.saturating_add(self.began.elapsed());
+        self.settled.is_zero() || age.is_some_and(|age| age >= than)
     }
 
     /// Whether this goes at once, unless it was touched too lately.

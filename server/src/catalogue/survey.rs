@@ -28,7 +28,7 @@ pub(super) struct Survey {
 }
 
 impl Catalogue {
-    /// Reads all entries and puts the damaged ones into quarantine.
+    /// Reads all entries; puts the damaged ones into quarantine unless that is only a dry run.
     ///
     /// # Errors
     /// A listing that fails.
@@ -54,6 +54,7 @@ impl Catalogue {
                     survey.complete = false;
                     tracing::error!(%error, "a package is left out of the catalogue");
                     if error.is_damage()
+                        && !self.options().dry_run
                         && let Err(error) = self.quarantine(&key).await
                     {
                         tracing::error!(%key, %error, "a damaged entry can't be moved to the quarantine");

@@ -95,10 +95,19 @@ enum Part {
     },
 }
 
+/// When what is wrong with links and tags is made right.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Repairs {
+    /// Before the bytes are looked at: the walk has the turn, and what is needed was read in it.
+    AtOnce,
+    /// By whoever asked for the walk.
+    Later,
+}
+
 /// What is known and needed at the beginning of a walk.
-struct Known {
+pub(super) struct Known {
     began: Instant,
-    needs: Needs,
+    pub(super) needs: Needs,
     complete: bool,
     /// Every package with the blobs that it needs.
     found: Vec<(Restored, Vec<Digest>)>,
@@ -114,7 +123,7 @@ impl Known {
 
 impl Catalogue {
     /// Removes what this process has left in the store: of publications that failed, of packages that were withdrawn or
-    /// replaced. Moves tags back to what the packages say.
+    /// replaced. Moves tags back to what the packages say; on a shared store those that nobody has touched lately.
     ///
     /// # Errors
     /// A store that fails: what was not removed goes with a later sweep.
@@ -146,10 +155,9 @@ impl Catalogue {
             }
             Part::All
         };
-        let settled =
-            if self.storage().is_shared() { SETTLED.min(self.options().grace_period) } else { Duration::ZERO };
-        let reach = Reach { at_once: AtOnce::Only(places), settled, grace: None, began: known.began, dry_run: false };
-        let waits = self.walk(&known, reach, Compare::Size, &part).await?.waits;
+        let (settled, began) = (self.settled(), known.began);
+        let reach = Reach { at_once: AtOnce::Only(places), settled, grace: None, began, dry_run: false };
+        let waits = self.walk(&known, reach, Compare::Size, &part, Repairs::AtOnce).await?.waits;
         // What waits goes with a later sweep.
         if !waits {
             turn.gone.clear();
@@ -193,7 +201,7 @@ impl Catalogue {
         };
         let grace = known.complete.then_some(self.options().grace_period);
         let reach = Reach { at_once, settled: Duration::ZERO, grace, began: known.began, dry_run: false };
-        let walk = self.walk(&known, reach, compare, &Part::All).await?;
+        let walk = self.walk(&known, reach, compare, &Part::All, Repairs::AtOnce).await?;
         turn.gone.clear();
         turn.unknown_gone = false;
         let lacking = lacking(&known.found, &walk);
@@ -211,8 +219,12 @@ impl Catalogue {
         let known = if dry_run { self.known_unchanged().await? } else { self.known().await? };
         let grace = known.complete.then_some(self.options().grace_period);
         let at_once = AtOnce::Only(HashSet::new());
-        let reach = Reach { at_once, settled: Duration::ZERO, grace, began: known.began, dry_run };
-        let walk = self.walk(&known, reach, Compare::Size, &Part::All).await?;
+        let reach = Reach { at_once, settled: self.settled(), grace, began: known.began, dry_run };
+        let mut walk = self.walk(&known, reach, Compare::Size, &Part::All, Repairs::Later).await?;
+        if !dry_run {
+            walk.note_missing();
+            self.repair(&walk.wrong).await?;
+        }
         if known.complete && !dry_run {
             // What is left of it goes by its age from here on.
             self.pins().forget_released_before(known.began);
@@ -232,7 +244,12 @@ impl Catalogue {
         Ok(known)
     }
 
-    async fn known_unchanged(&self) -> Result<Known, SweepError> {
+    /// How long others must have left links and tags alone before they are taken away or changed.
+    fn settled(&self) -> Duration {
+        if self.storage().is_shared() { SETTLED.min(self.options().grace_period) } else { Duration::ZERO }
+    }
+
+    pub(super) async fn known_unchanged(&self) -> Result<Known, SweepError> {
         let Survey { began, packages, complete } = self.survey().await?;
         let mut states: HashMap<Key, Version> =
             packages.iter().map(|(roots, state)| (roots.entry.clone(), state.clone())).collect();
@@ -255,19 +272,26 @@ impl Catalogue {
         reach: Reach,
         compare: Compare,
         part: &Part,
+        repairs: Repairs,
     ) -> Result<Walk<'a>, StorageError> {
         let mut walk = Walk::new(self, &known.needs, reach, compare);
         match part {
             Part::All => {
                 // Tags and links before the bytes they lead to.
                 walk.repositories(keys::REPOSITORIES).await?;
+                if repairs == Repairs::AtOnce {
+                    walk.note_missing();
+                    walk.make_right().await?;
+                }
                 walk.claims(keys::RELEASES).await?;
                 walk.blobs().await?;
-                walk.complete().await?;
             }
             Part::Small { repositories, releases } => {
                 for prefix in repositories {
                     walk.repositories(prefix).await?;
+                }
+                if repairs == Repairs::AtOnce {
+                    walk.make_right().await?;
                 }
                 for prefix in releases {
                     walk.claims(prefix).await?;

@@ -1,4 +1,4 @@
-//! A walk through the store: keeps what is needed, makes right what is wrong, removes the rest as far as it reaches.
+//! A walk through the store: keeps what is needed, notes what is wrong, removes the rest as far as it reaches.
 //!
 //! The order is that of what leads to what: tags and links before the bytes. A link that somebody wrote or renewed since it
 //! was listed stays, and so do its bytes.
@@ -14,6 +14,7 @@ use super::judge::{Found, References, Verdict, references, unread, verdict};
 use super::links::Held;
 use super::needs::Needs;
 use super::reach::Reach;
+use super::repair::Wrong;
 use super::snapshot::READS;
 use crate::digest::Digest;
 use crate::names::Repository;
@@ -55,7 +56,9 @@ pub(super) struct Walk<'a> {
     linked: HashSet<Digest>,
     /// What was removed.
     pub(super) removed: Removed,
-    /// Whether something that goes at once was touched too lately for that.
+    /// Links and tags of packages that don't hold what the packages say.
+    pub(super) wrong: Vec<Wrong>,
+    /// Whether something that is to go or to be changed at once was touched too lately for that.
     pub(super) waits: bool,
 }
 
@@ -76,8 +79,8 @@ struct Listed {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(catalogue: &'a Catalogue, needs: &'a Needs, reach: Reach, compare: Compare) -> Self {
-        let (seen, linked) = (HashSet::new(), HashSet::new());
-        Self { catalogue, needs, reach, compare, seen, linked, removed: Removed::default(), waits: false }
+        let (seen, linked, removed) = (HashSet::new(), HashSet::new(), Removed::default());
+        Self { catalogue, needs, reach, compare, seen, linked, removed, wrong: Vec::new(), waits: false }
     }
 
     /// Walks through repositories: all, or those under a prefix.
@@ -145,17 +148,16 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Makes the links and tags of packages that are missing. While there is no room for one, the package is there without
-    /// it, and a later walk makes it.
-    pub(super) async fn complete(&mut self) -> Result<(), StorageError> {
-        for (place, held) in self.needs.missing(&self.seen) {
-            let key = place.key();
-            match self.catalogue.settle(&key, held).await {
-                Err(error @ StorageError::StorageFull { .. }) => {
-                    tracing::error!(%key, %error, "a link or tag is missing for now");
-                }
-                other => other?,
-            }
+    /// Notes links and tags of packages that were not found. To be called behind a walk through all repositories.
+    pub(super) fn note_missing(&mut self) {
+        let missing = self.needs.missing(&self.seen).into_iter();
+        self.wrong.extend(missing.map(|place| Wrong { place: place.clone(), seen: None }));
+    }
+
+    /// Makes right what is wrong so far. To be called in the turn in which the walk began.
+    pub(super) async fn make_right(&mut self) -> Result<(), StorageError> {
+        for wrong in std::mem::take(&mut self.wrong) {
+            self.catalogue.make_right(&wrong, self.needs).await?;
         }
         Ok(())
     }
@@ -270,8 +272,15 @@ impl<'a> Walk<'a> {
     async fn treat(&mut self, found: &Found, verdict: Verdict) -> Result<(), StorageError> {
         match verdict {
             Verdict::Keep => self.kept(found),
-            // A missing or damaged link or tag is written when everything was seen; a tag that leads elsewhere at once.
-            Verdict::Settle => self.point(found).await?,
+            Verdict::Settle => {
+                self.kept(found);
+                if self.reach.is_settled(found.age) {
+                    let seen = Some((found.state.clone(), found.held.clone()));
+                    self.wrong.push(Wrong { place: found.place.clone(), seen });
+                } else {
+                    self.waits = true;
+                }
+            }
             Verdict::Remove => {
                 if !self.remove(&found.place, &found.state, found.age).await? {
                     self.kept(found);
@@ -293,18 +302,6 @@ impl<'a> Walk<'a> {
         } else {
             self.linked.extend(found.digest().cloned());
         }
-    }
-
-    async fn point(&mut self, found: &Found) -> Result<(), StorageError> {
-        let Some(wanted @ Held::Tag(_)) = self.needs.held(&found.place) else { return Ok(()) };
-        let key = found.place.key();
-        match self.catalogue.settle(&key, wanted).await {
-            // A tag that can't be moved must not stay where it is; removing it needs no room.
-            Err(StorageError::StorageFull { .. }) => return self.catalogue.storage().delete(&key).await,
-            other => other?,
-        }
-        self.seen.insert(found.place.clone());
-        Ok(())
     }
 
     /// Removes something small as far as the walk reaches; false if it stays.

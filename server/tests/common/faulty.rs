@@ -1,8 +1,8 @@
 //! A store that fails on purpose.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -62,11 +62,19 @@ pub struct Faulty {
     gate: Option<(&'static str, Arc<Semaphore>)>,
     /// As if other processes had the store too.
     shared: bool,
+    /// What happens before the first listing of that prefix.
+    interruption: Mutex<Option<(&'static str, BoxFuture<'static, ()>)>>,
 }
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Storage>, when: When) -> Self {
-        Self { inner, faults: Faults { when, calls: Arc::default() }, gate: None, shared: false }
+        Self {
+            inner,
+            faults: Faults { when, calls: Arc::default() },
+            gate: None,
+            shared: false,
+            interruption: Mutex::default(),
+        }
     }
 
     /// Never fails, but lets no write under the prefix through without a permit.
@@ -77,6 +85,11 @@ impl Faulty {
     /// Never fails, and says that other processes have the store too.
     pub fn shared(inner: Arc<dyn Storage>) -> Self {
         Self { shared: true, ..Self::new(inner, When::From(usize::MAX)) }
+    }
+
+    /// Before the next listing of that prefix, this happens.
+    pub fn interrupt(&self, prefix: &'static str, what: impl Future<Output = ()> + Send + 'static) {
+        *self.interruption.lock().unwrap() = Some((prefix, what.boxed()));
     }
 
     /// Calls so far.
@@ -135,6 +148,10 @@ impl Storage for Faulty {
     fn list<'a>(&'a self, listing: Listing<'a>) -> BoxFuture<'a, Result<Page>> {
         async move {
             self.faults.check()?;
+            let interruption = self.interruption.lock().unwrap().take_if(|(prefix, _)| *prefix == listing.prefix);
+            if let Some((_, what)) = interruption {
+                what.await;
+            }
             self.inner.list(listing).await
         }
         .boxed()
