@@ -52,6 +52,8 @@ pub struct StorageHealth(Arc<Mutex<Known>>);
 struct Known {
     /// What the last call said; the next good one takes it back.
     passing: Option<Complaint>,
+    /// Why the credentials that are to be used from now on can't be read; only reading them takes it back.
+    credentials: Option<String>,
     /// What was found at the start and lasts as long as the process.
     standing: Option<Complaint>,
     /// Calls that were answered.
@@ -81,6 +83,23 @@ impl StorageHealth {
         known.passing = Some(Complaint { trouble, message: message.to_owned() });
     }
 
+    /// The credentials that are to be used from now on can't be read. Said once in the log, however often it is found. Calls
+    /// that are answered, with those that were read before, change nothing of it.
+    pub fn credentials_unreadable(&self, message: String) {
+        let mut known = self.known();
+        if known.credentials.as_ref() != Some(&message) {
+            tracing::error!(storage.trouble = Trouble::SecretInvalid.word(), "{message}");
+        }
+        known.credentials = Some(message);
+    }
+
+    /// The credentials can be read.
+    pub fn credentials_read(&self) {
+        if self.known().credentials.take().is_some() {
+            tracing::info!("the store's credentials can be read again");
+        }
+    }
+
     /// Something was found that lasts.
     pub fn stands(&self, trouble: Trouble, message: String) {
         self.known().standing = Some(Complaint { trouble, message });
@@ -96,7 +115,12 @@ impl StorageHealth {
     #[must_use]
     pub fn complaint(&self) -> Option<Complaint> {
         let known = self.known();
-        known.passing.clone().or_else(|| known.standing.clone())
+        let secret = |message: &String| Complaint { trouble: Trouble::SecretInvalid, message: message.clone() };
+        let credentials = known.credentials.as_ref().map(secret);
+        // A store that refuses the credentials is told by what is wrong with them.
+        let passing = known.passing.clone();
+        let passing = passing.filter(|passing| credentials.is_none() || passing.trouble != Trouble::SecretInvalid);
+        passing.or(credentials).or_else(|| known.standing.clone())
     }
 }
 
@@ -114,5 +138,23 @@ mod tests {
         health.answered();
         assert_eq!(health.complaint().unwrap().trouble, Trouble::S3CoordinationUnsafe);
         assert_eq!(health.answers(), 1);
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_read_are_told_until_they_can_whatever_the_store_answers() {
+        let health = StorageHealth::default();
+        let told = || health.complaint().map(|complaint| (complaint.trouble, complaint.message));
+        for _ in 0..2 {
+            health.credentials_unreadable("no such profile".into());
+            health.answered();
+            assert_eq!(told(), Some((Trouble::SecretInvalid, "no such profile".into())));
+        }
+        health.failed(Trouble::SecretInvalid, "refused");
+        assert_eq!(told(), Some((Trouble::SecretInvalid, "no such profile".into())));
+        health.failed(Trouble::Unreachable, "nobody answers");
+        assert_eq!(told(), Some((Trouble::Unreachable, "nobody answers".into())));
+        health.answered();
+        health.credentials_read();
+        assert_eq!(told(), None);
     }
 }

@@ -9,7 +9,6 @@ use aws_sdk_s3::config::Credentials;
 use super::client::{read_credentials, with_credentials};
 use super::config::CredentialsSource;
 use super::inner::Inner;
-use crate::storage::health::Trouble;
 use crate::storage::{Listing, keys};
 
 /// How often the credentials file is looked at. It is polled: what mounts Secrets swaps a symbolic link, which leaves
@@ -29,16 +28,18 @@ pub(super) async fn watch_credentials(inner: Weak<Inner>, source: CredentialsSou
         let named = source.clone();
         let Ok(read) = tokio::task::spawn_blocking(move || read_credentials(&named)).await else { return };
         let Some(inner) = inner.upgrade() else { return };
+        let health = &inner.bucket.health;
         match read {
             Ok(read) if read != used => {
+                health.credentials_read();
                 let client = with_credentials(&inner.bucket.client.load(), read.clone());
                 inner.bucket.client.store(client.into());
                 used = read;
                 tracing::info!(profile = source.profile, "new credentials for the store are in use");
             }
-            Ok(_) => {}
-            // The ones before stay in use. Whether they still open the store, calls tell.
-            Err(error) => inner.bucket.health.failed(Trouble::SecretInvalid, &error.to_string()),
+            Ok(_) => health.credentials_read(),
+            // Whether the ones before still open the store, calls tell.
+            Err(error) => health.credentials_unreadable(format!("{error}; the credentials before it stay in use")),
         }
     }
 }
