@@ -102,8 +102,8 @@ pub(super) fn verdict(found: &Found, needs: &Needs, references: &References) -> 
     }
     match (&found.place, &found.held) {
         (Place::ManifestLink(_, digest) | Place::BlobLink(_, digest), _) if references.has(digest) => Verdict::Keep,
+        (Place::ManifestLink(..) | Place::BlobLink(..), _) if references.uncertain => Verdict::Keep,
         (Place::ManifestLink(..), Some(Held::Manifest(link))) if link.pushed.is_none() => Verdict::Remove,
-        (Place::BlobLink(..), _) if references.uncertain => Verdict::Keep,
         (Place::BlobLink(..), Some(Held::Blob(link))) if link.pushed => Verdict::Expire,
         (Place::Tag(..), Some(Held::Tag(target))) if target.pushed => Verdict::Keep,
         (Place::BlobLink(..) | Place::Tag(..), _) => Verdict::Remove,
@@ -231,9 +231,13 @@ mod tests {
 
     #[test]
     fn next_to_a_damaged_link_nothing_is_taken_for_unneeded() {
-        let all =
-            [found(manifest("x"), None), found(blob("l"), Some(layer(true))), found(blob("k"), Some(layer(false)))];
-        assert_eq!(verdicts(&all, &Needs::default()), [Verdict::Keep; 3]);
+        let all = [
+            found(manifest("x"), None),
+            found(manifest("child"), Some(link(None))),
+            found(blob("l"), Some(layer(true))),
+            found(blob("k"), Some(layer(false))),
+        ];
+        assert_eq!(verdicts(&all, &Needs::default()), [Verdict::Keep; 4]);
     }
 
     #[test]

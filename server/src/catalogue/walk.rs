@@ -245,6 +245,13 @@ impl<'a> Walk<'a> {
                 let references = match self.catalogue.storage().get(&keys::blob(digest), MANIFEST_LIMIT).await {
                     Ok((manifest, _)) => references(&manifest),
                     Err(error) if error.is_not_found() => Vec::new(),
+                    // As next to a damaged link, nothing is taken for unneeded then.
+                    Err(error @ StorageError::Io { .. }) => {
+                        tracing::warn!(%digest, %error, "a manifest can't be read; all that it may refer to stays");
+                        found.held = None;
+                        adopted = true;
+                        continue;
+                    }
                     Err(error) => return Err(error),
                 };
                 let held = Held::Manifest(Link { pushed: Some(Pushed { references, subject: None }), ..link.clone() });
@@ -319,8 +326,19 @@ impl<'a> Walk<'a> {
         Ok(removed)
     }
 
-    /// Removes a blob, unless something is pinned or changed; its size if it is gone.
+    /// Removes a blob, unless something is pinned or changed; its size if it is gone. One that can't be looked at stays: it
+    /// must not keep everything else from being collected.
     async fn blob(&self, digest: &Digest, state: &Version) -> Result<Option<u64>, StorageError> {
+        match self.remove_blob(digest, state).await {
+            Err(error @ StorageError::Io { .. }) => {
+                tracing::warn!(%digest, %error, "a blob that nobody needs can't be read; it stays");
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    async fn remove_blob(&self, digest: &Digest, state: &Version) -> Result<Option<u64>, StorageError> {
         let (storage, key) = (self.catalogue.storage(), keys::blob(digest));
         let size = match storage.size(&key).await {
             Ok(size) => size,
