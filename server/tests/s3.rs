@@ -12,6 +12,7 @@ use common::s3_proxy::{Call, Fault, Proxy};
 use common::s3_server::{BUCKET, Kind, S3Server};
 use common::s3_store::{LARGE, behind, content, open, read, through_a_proxy, write};
 use http::Method;
+use server::catalogue::{Catalogue, Options};
 use server::digest::{Algorithm, Digest};
 use server::storage::health::{StorageHealth, Trouble};
 use server::storage::s3::{Cleared, OpenError, S3Config, S3Storage};
@@ -306,6 +307,48 @@ async fn fault_26_what_a_crash_left_goes_after_a_while_and_nothing_else_does() {
     assert_eq!(read(&other, &kept, ByteRange::Whole).await.unwrap(), &b"kept"[..]);
     let finished = other.resume_session(id).await.unwrap().finish(Algorithm::Sha256).await.unwrap();
     assert_eq!(finished.digest(), &Digest::sha256(&content(LARGE)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_told_how_long_pieces_should_be_at_least() {
+    let Some(server) = Kind::Minio.server().await else { return };
+    let client = Setup::on(Arc::new(open(server.config()).await)).start().await.unwrap();
+    let answer = client.call(Method::POST, "/v2/a/blobs/uploads/", &[], axum::body::Body::empty()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("oci-chunk-min-length")), (202, "8388608"));
+    // Whoever doesn't heed it is served all the same.
+    let session = answer.header("location").to_owned();
+    for piece in ["one", "two"] {
+        let answer = client.call(Method::PATCH, &session, &[], piece).await;
+        assert_eq!(answer.status.as_u16(), 202, "{}", answer.text());
+    }
+}
+
+/// An object under a blob's key that is no pointer, as a foreign program or a fault leaves it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pointer_that_cannot_be_read_stays_and_keeps_nothing_else_from_being_collected() {
+    for kind in KINDS {
+        let Some(server) = kind.server().await else { continue };
+        let config = server.config();
+        let store = Arc::new(open(config.clone()).await);
+        let (broken, needless) = (write(&store, b"broken").await.unwrap(), write(&store, b"needless").await.unwrap());
+        let foreign = format!("{:?}", [7; 40]).into_bytes();
+        let key = format!("{}{broken}", config.location.root());
+        server.client().put_object().bucket(BUCKET).key(key).body(foreign.into()).send().await.unwrap();
+        let options = Options { grace_period: Duration::ZERO, ..Options::default() };
+        // The age of objects is told in whole seconds.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let removed = Catalogue::with(store.clone(), options).collect().await.unwrap();
+        assert_eq!((removed.blobs, removed.bytes), (1, 8), "{kind:?}");
+        assert_eq!(names(&store).await, [broken.to_string()], "{kind:?}");
+        assert!(store.size(&needless).await.unwrap_err().is_not_found());
+        // Its bytes can be anybody's.
+        for _ in 0..2 {
+            assert_eq!(store.clear_leftovers(Duration::ZERO).await.unwrap().objects, 0, "{kind:?}");
+        }
+        store.delete(&broken).await.unwrap();
+        store.clear_leftovers(Duration::ZERO).await.unwrap();
+        assert_eq!(store.clear_leftovers(Duration::ZERO).await.unwrap().objects, 1, "{kind:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,6 +55,7 @@ pub use credentials::{InvalidCredentials, parse as parse_credentials};
 use failure::damaged;
 use inner::Inner;
 pub use leftovers::Cleared;
+use part_size::PART;
 use small::Outcome;
 
 /// How long an address is good that a reader is sent to.
@@ -289,6 +290,11 @@ impl Storage for S3Storage {
             Ok(sum)
         }
         .boxed()
+    }
+
+    /// A smaller piece is taken, but what is shorter than a part is read and written again with every piece that follows.
+    fn least_piece(&self) -> u64 {
+        PART as u64
     }
 
     fn create_session(&self, id: SessionId, note: Bytes) -> BoxFuture<'_, Result<()>> {
