@@ -64,6 +64,7 @@ on_every_store! {
     what_was_touched_lately_of_a_withdrawn_package_goes_with_a_later_sweep
     a_package_that_lacks_a_blob_is_known_until_it_is_published_again
     what_is_in_flight_stays
+    an_entry_of_a_referrer_goes_after_its_manifest
     a_claim_without_a_package_goes_and_another_keeps_its_number
     collectors_at_work_take_nothing_that_publications_and_pushes_count_on
 }
@@ -392,6 +393,24 @@ async fn what_is_in_flight_stays(store: Store) {
     catalogue.protect(Arc::new(Underway(uploaded.clone())));
     collect_later(&catalogue).await;
     assert!(has(&store, &Place::Blob(uploaded)).await && !has(&store, &Place::Blob(needless)).await);
+}
+
+async fn an_entry_of_a_referrer_goes_after_its_manifest(store: Store) {
+    let catalogue = catalogue(&store);
+    let (manifest, subject) = (blob(&store, b"signature").await, Digest::sha256(b"image"));
+    let entry = Place::Referrer(repository(), subject.clone(), manifest.clone());
+    put(&store, &manifest_link(&manifest), &pushed(&[])).await;
+    store.put(&entry.key(), "{}".into(), Condition::Absent).await.unwrap();
+    collect_later(&catalogue).await;
+    assert!(has(&store, &entry).await && has(&store, &manifest_link(&manifest)).await);
+    store.delete(&manifest_link(&manifest).key()).await.unwrap();
+    assert_eq!(catalogue.collect().await.unwrap().small, 1);
+    assert!(!has(&store, &entry).await);
+    // What is pushed at this moment has its entry before anybody sees its link.
+    let young = Place::Referrer(repository(), subject, Digest::sha256(b"another"));
+    store.put(&young.key(), "{}".into(), Condition::Absent).await.unwrap();
+    catalogue.collect().await.unwrap();
+    assert!(has(&store, &young).await);
 }
 
 async fn a_claim_without_a_package_goes_and_another_keeps_its_number(store: Store) {

@@ -69,6 +69,7 @@ mod tests {
             signatures: vec![],
             files: vec![],
             images: vec![],
+            referrers: vec![],
         }
     }
 

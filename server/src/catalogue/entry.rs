@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu};
 
 use super::links::Held;
+use super::referrers::Referrer;
 use crate::digest::{Digest, InvalidDigest};
 use crate::names::{CoordinateCode, InvalidName, PackageName, Repository};
 use crate::storage::keys::{self, Key, Place};
@@ -60,6 +61,9 @@ pub struct Entry {
     /// Images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
+    /// Manifests of the images that say something about another one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub referrers: Vec<Referrer>,
 }
 
 fn from_url() -> PackageSource {
@@ -129,7 +133,7 @@ pub struct Roots {
     pub declaration: Declared,
     /// Order of the publication.
     pub order: u64,
-    /// Links of manifests and blobs, then tags, with what they hold.
+    /// Links of manifests and blobs, entries of referrers, then tags, with what they hold.
     pub held: Vec<(Place, Held)>,
     /// Blobs: manifests, image blobs, files.
     pub blobs: Vec<Digest>,
@@ -187,14 +191,14 @@ pub struct TagTarget {
 }
 
 impl Roots {
-    /// Its links, its tags, and the claim of its number.
+    /// Its links, its entries of referrers, its tags, and the claim of its number.
     pub fn links_and_tags(&self) -> impl Iterator<Item = Place> + '_ {
         self.held.iter().map(|(place, _)| place.clone()).chain([self.release.clone()])
     }
 }
 
 impl Entry {
-    /// The entry of a bundle that was read to its end.
+    /// The entry of a bundle that was read to its end, without its referrers: a bundle doesn't say which those are.
     ///
     /// # Errors
     /// Content that can't be kept as text.
@@ -222,6 +226,7 @@ impl Entry {
                 .collect::<Result<_, _>>()?,
             files: bundle.files,
             images: bundle.images,
+            referrers: Vec::new(),
         })
     }
 
@@ -276,6 +281,11 @@ impl Entry {
                 let place = Place::Tag(repository, tag.parse().context(BadNameSnafu)?);
                 tags.push((place, Held::Tag(target)));
             }
+        }
+        for referrer in &self.referrers {
+            let (subject, digest) = (parse_digest(&referrer.subject)?, parse_digest(&referrer.described.digest)?);
+            let place = Place::Referrer(referrer.repository.parse().context(BadNameSnafu)?, subject, digest);
+            roots.held.push((place, Held::Referrer(referrer.described.clone())));
         }
         roots.held.extend(tags);
         Ok(roots)

@@ -47,6 +47,8 @@ pub(super) enum Verdict {
     Remove,
     /// Nobody needs it yet.
     Expire,
+    /// It stays as long as its manifest.
+    Follow,
 }
 
 /// What the pushed manifests of a repository refer to.
@@ -107,6 +109,7 @@ pub(super) fn verdict(found: &Found, needs: &Needs, references: &References) -> 
         (Place::BlobLink(..), Some(Held::Blob(link))) if link.pushed => Verdict::Expire,
         (Place::Tag(..), Some(Held::Tag(target))) if target.pushed => Verdict::Keep,
         (Place::BlobLink(..) | Place::Tag(..), _) => Verdict::Remove,
+        (Place::Referrer(..), _) => Verdict::Follow,
         // A manifest that was pushed, or a damaged link: who knows what that leads to.
         _ => Verdict::Keep,
     }

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::Catalogue;
 use super::entry::{BlobLink, LINK_LIMIT, Link, TagTarget};
 use super::publish::json;
-use crate::storage::keys::Key;
+use super::referrers::{Described, REFERRER_LIMIT};
+use crate::storage::keys::Place;
 use crate::storage::{Condition, StorageError};
 
 /// How often a link or tag that others write at the same time is tried.
@@ -20,6 +21,17 @@ pub enum Held {
     Blob(BlobLink),
     /// A tag.
     Tag(TagTarget),
+    /// That of a manifest under what it says something about.
+    Referrer(Described),
+}
+
+/// Most bytes of what is at a place.
+#[must_use]
+pub fn limit(place: &Place) -> u64 {
+    match place {
+        Place::Referrer(..) => REFERRER_LIMIT,
+        _ => LINK_LIMIT,
+    }
 }
 
 impl Held {
@@ -32,16 +44,19 @@ impl Held {
             Self::Manifest(link) => json(link),
             Self::Blob(link) => json(link),
             Self::Tag(target) => json(target),
+            Self::Referrer(described) => json(described),
         }
     }
 
-    /// What something of the same kind says; nothing where it is damaged.
+    /// What is at a place; nothing where that is damaged, or where nothing of this kind can be.
     #[must_use]
-    pub fn read(&self, bytes: &[u8]) -> Option<Self> {
-        let read = match self {
-            Self::Manifest(_) => serde_json::from_slice(bytes).map(Self::Manifest),
-            Self::Blob(_) => serde_json::from_slice(bytes).map(Self::Blob),
-            Self::Tag(_) => serde_json::from_slice(bytes).map(Self::Tag),
+    pub fn at(place: &Place, bytes: &[u8]) -> Option<Self> {
+        let read = match place {
+            Place::ManifestLink(..) => serde_json::from_slice(bytes).map(Self::Manifest),
+            Place::BlobLink(..) => serde_json::from_slice(bytes).map(Self::Blob),
+            Place::Tag(..) => serde_json::from_slice(bytes).map(Self::Tag),
+            Place::Referrer(..) => serde_json::from_slice(bytes).map(Self::Referrer),
+            Place::Blob(_) | Place::Entry(_) | Place::Release(..) => return None,
         };
         read.ok()
     }
@@ -69,7 +84,8 @@ impl Catalogue {
     ///
     /// # Errors
     /// A store that fails, or others who write it all the time.
-    pub(super) async fn settle(&self, key: &Key, held: &Held) -> Result<(), StorageError> {
+    pub(super) async fn settle(&self, place: &Place, held: &Held) -> Result<(), StorageError> {
+        let key = &place.key();
         let words = |error: serde_json::Error| StorageError::from_io(key.as_str(), error.into());
         let storage = self.storage();
         let mut last = None;
@@ -78,9 +94,9 @@ impl Catalogue {
                 Err(error @ StorageError::ConditionFailed { .. }) => last = Some(error),
                 other => return other.map(drop),
             }
-            let (bytes, condition) = match storage.get(key, LINK_LIMIT).await {
+            let (bytes, condition) = match storage.get(key, limit(place)).await {
                 Ok((there, version)) => {
-                    let wanted = held.over(held.read(&there).as_ref()).bytes().map_err(words)?;
+                    let wanted = held.over(Held::at(place, &there).as_ref()).bytes().map_err(words)?;
                     if wanted == there {
                         if storage.renew(key).await? {
                             return Ok(());
@@ -109,6 +125,7 @@ impl Catalogue {
 mod tests {
     use super::super::entry::Pushed;
     use super::*;
+    use crate::digest::Digest;
 
     fn link(pushed: Option<Pushed>) -> Held {
         Held::Manifest(Link { media_type: "m".into(), size: 1, pushed })
@@ -118,8 +135,18 @@ mod tests {
         Held::Tag(TagTarget { digest: digest.into(), media_type: "m".into(), size: 1, pushed })
     }
 
+    fn place(held: &Held) -> Place {
+        let (repository, digest) = ("a/b".parse().unwrap(), Digest::sha256(b"x"));
+        match held {
+            Held::Manifest(_) => Place::ManifestLink(repository, digest),
+            Held::Blob(_) => Place::BlobLink(repository, digest),
+            Held::Tag(_) => Place::Tag(repository, "5".parse().unwrap()),
+            Held::Referrer(_) => Place::Referrer(repository, digest.clone(), digest),
+        }
+    }
+
     fn over(wanted: &Held, there: &Held) -> Held {
-        wanted.over(wanted.read(&there.bytes().unwrap()).as_ref())
+        wanted.over(Held::at(&place(wanted), &there.bytes().unwrap()).as_ref())
     }
 
     #[test]
@@ -139,7 +166,7 @@ mod tests {
     #[test]
     fn what_is_damaged_is_written_anew() {
         for held in [link(None), Held::Blob(BlobLink::default()), tag("a", false)] {
-            assert_eq!(held.over(held.read(b"x").as_ref()), held);
+            assert_eq!(held.over(Held::at(&place(&held), b"x").as_ref()), held);
         }
     }
 

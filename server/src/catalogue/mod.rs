@@ -14,6 +14,7 @@ mod options;
 pub mod pins;
 mod publish;
 mod reach;
+pub mod referrers;
 mod repair;
 pub mod snapshot;
 mod survey;

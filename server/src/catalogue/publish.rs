@@ -143,6 +143,7 @@ impl Catalogue {
         intent: Intent,
         cancelled: &CancellationToken,
     ) -> Result<Entry, PublishError> {
+        let referrers = self.referrers_of(&bundle.images).await?;
         let mut turn = self.inner.turn.lock().await;
         let now = Timestamp::now();
         // Clocks of several instances differ: above everything that is there, whatever the clock says.
@@ -152,7 +153,7 @@ impl Catalogue {
         let Intent { number, source, declaration } = intent;
         let publication =
             Publication { release_version: u64::MAX, source, declaration, added_at: now.to_string(), order };
-        let mut entry = Entry::new(bundle, publication)?;
+        let mut entry = Entry { referrers, ..Entry::new(bundle, publication)? };
         // With the longest number there is: nothing is written for what could not be read again.
         let size = json(&entry)?.len() as u64;
         ensure!(size <= ENTRY_LIMIT, TooLargeSnafu { size, limit: ENTRY_LIMIT });
@@ -262,12 +263,12 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Writes the links, then the tags.
+    /// Writes the links and entries of referrers, then the tags.
     async fn write_links(&self, roots: &Roots) -> Result<(), StorageError> {
         let (tags, links): (Vec<_>, Vec<_>) =
             roots.held.iter().cloned().partition(|(place, _)| matches!(place, Place::Tag(..)));
         for part in [links, tags] {
-            let write = |(place, held): (Place, Held)| async move { self.settle(&place.key(), &held).await };
+            let write = |(place, held): (Place, Held)| async move { self.settle(&place, &held).await };
             let mut writes = stream::iter(part).map(write).buffer_unordered(READS);
             while writes.try_next().await?.is_some() {}
         }

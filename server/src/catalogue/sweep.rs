@@ -327,14 +327,16 @@ fn small(places: &HashSet<Place>) -> Part {
     let (mut repositories, mut releases) = (HashSet::new(), HashSet::new());
     for place in places {
         match place {
-            Place::ManifestLink(repository, _) | Place::BlobLink(repository, _) | Place::Tag(repository, _) => {
+            Place::ManifestLink(repository, _)
+            | Place::BlobLink(repository, _)
+            | Place::Tag(repository, _)
+            | Place::Referrer(repository, ..) => {
                 repositories.insert(keys::own_content(repository));
             }
             Place::Release(name, _) => {
                 releases.insert(keys::releases(name));
             }
-            // A referrer's entry goes with its manifest.
-            Place::Blob(_) | Place::Entry(_) | Place::Referrer(..) => {}
+            Place::Blob(_) | Place::Entry(_) => {}
         }
     }
     Part::Small { repositories: repositories.into_iter().collect(), releases: releases.into_iter().collect() }

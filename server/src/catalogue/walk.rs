@@ -9,20 +9,18 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::Catalogue;
-use super::entry::{BlobLink, LINK_LIMIT, Link, Pushed};
+use super::entry::{BlobLink, Link, Pushed};
 use super::judge::{Found, References, Verdict, references, unread, verdict};
-use super::links::Held;
+use super::links::{Held, limit};
 use super::needs::Needs;
 use super::reach::Reach;
 use super::repair::Wrong;
 use super::snapshot::READS;
 use crate::digest::Digest;
+use crate::images::MANIFEST_LIMIT;
 use crate::names::Repository;
 use crate::storage::keys::{self, Key, Place};
 use crate::storage::{Condition, Item, Listing, PAGE, StorageError, Version};
-
-/// Most bytes of a manifest that is read for what it refers to.
-const MANIFEST_LIMIT: u64 = 4 << 20;
 
 /// How links of packages are compared with what they must hold.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,6 +52,8 @@ pub(super) struct Walk<'a> {
     pub(super) seen: HashSet<Place>,
     /// Blobs that links lead to which aren't the packages'.
     linked: HashSet<Digest>,
+    /// Manifests that the repository which is looked at keeps.
+    manifests: HashSet<Digest>,
     /// What was removed.
     pub(super) removed: Removed,
     /// Links and tags of packages that don't hold what the packages say.
@@ -79,8 +79,18 @@ struct Listed {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(catalogue: &'a Catalogue, needs: &'a Needs, reach: Reach, compare: Compare) -> Self {
-        let (seen, linked, removed) = (HashSet::new(), HashSet::new(), Removed::default());
-        Self { catalogue, needs, reach, compare, seen, linked, removed, wrong: Vec::new(), waits: false }
+        Self {
+            catalogue,
+            needs,
+            reach,
+            compare,
+            seen: HashSet::new(),
+            linked: HashSet::new(),
+            manifests: HashSet::new(),
+            removed: Removed::default(),
+            wrong: Vec::new(),
+            waits: false,
+        }
     }
 
     /// Walks through repositories: all, or those under a prefix.
@@ -194,8 +204,13 @@ impl<'a> Walk<'a> {
             .await?;
         self.adopt(&mut found).await?;
         let references = References::of(&found, self.needs);
-        // Tags first: they lead to links.
-        found.sort_by_key(|found| !matches!(found.place, Place::Tag(..)));
+        // Tags lead to links. What a manifest says of another one goes with the manifest.
+        found.sort_by_key(|found| match found.place {
+            Place::Tag(..) => 0,
+            Place::Referrer(..) => 2,
+            _ => 1,
+        });
+        self.manifests.clear();
         for found in &found {
             self.treat(found, verdict(found, self.needs, &references)).await?;
         }
@@ -206,6 +221,10 @@ impl<'a> Walk<'a> {
     async fn look(&self, listed: Listed) -> Result<Option<Found>, StorageError> {
         let Listed { place, size, mut state, mut age } = listed;
         let wanted = self.needs.held(&place);
+        if matches!((&place, wanted), (Place::Referrer(..), None)) {
+            // Its manifest decides, not what it says.
+            return Ok(Some(Found { place, state, age, held: None }));
+        }
         let told = match (&place, wanted) {
             (Place::Tag(..), _) => None,
             (_, Some(wanted)) if self.compare == Compare::Content || !is_size_of(wanted, size) => None,
@@ -215,13 +234,13 @@ impl<'a> Walk<'a> {
         };
         let held = match told {
             Some(held) => Some(held),
-            None => match self.catalogue.storage().get(&place.key(), LINK_LIMIT).await {
+            None => match self.catalogue.storage().get(&place.key(), limit(&place)).await {
                 Ok((bytes, version)) => {
                     if version != state {
                         // Touched since it was listed.
                         (state, age) = (version, None);
                     }
-                    read(&place, &bytes)
+                    Held::at(&place, &bytes)
                 }
                 Err(StorageError::NotFound { .. }) => return Ok(None),
                 Err(StorageError::TooLarge { .. }) => None,
@@ -293,6 +312,7 @@ impl<'a> Walk<'a> {
                     self.kept(found);
                 }
             }
+            Verdict::Follow => self.follow(found).await?,
             Verdict::Expire => {
                 let old = self.reach.is_old(found.age);
                 if !old || !self.remove_now(&found.place, &found.state).await? {
@@ -303,7 +323,25 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Removes a referrer's entry whose manifest the repository doesn't have (any more).
+    async fn follow(&mut self, found: &Found) -> Result<(), StorageError> {
+        let Place::Referrer(repository, _, manifest) = &found.place else { return Ok(()) };
+        if self.manifests.contains(manifest) {
+            return Ok(());
+        }
+        // A push writes the link first: pushed since the links were listed, it is there now.
+        let link = keys::manifest_link(repository, manifest);
+        let gone = self.reach.dry_run || self.catalogue.storage().size(&link).await.is_err_and(|e| e.is_not_found());
+        if gone {
+            self.remove(&found.place, &found.state, found.age).await?;
+        }
+        Ok(())
+    }
+
     fn kept(&mut self, found: &Found) {
+        if let Place::ManifestLink(_, digest) = &found.place {
+            self.manifests.insert(digest.clone());
+        }
         if self.needs.has(&found.place) {
             self.seen.insert(found.place.clone());
         } else {
@@ -363,23 +401,12 @@ impl<'a> Walk<'a> {
 
 fn repository(place: &Place) -> Option<&Repository> {
     match place {
-        Place::ManifestLink(repository, _) | Place::BlobLink(repository, _) | Place::Tag(repository, _) => {
-            Some(repository)
-        }
-        // A referrer's entry goes with its manifest.
-        Place::Blob(_) | Place::Entry(_) | Place::Release(..) | Place::Referrer(..) => None,
+        Place::ManifestLink(repository, _)
+        | Place::BlobLink(repository, _)
+        | Place::Tag(repository, _)
+        | Place::Referrer(repository, ..) => Some(repository),
+        Place::Blob(_) | Place::Entry(_) | Place::Release(..) => None,
     }
-}
-
-/// What the link or tag at a place says; nothing where it is damaged.
-fn read(place: &Place, bytes: &[u8]) -> Option<Held> {
-    let read = match place {
-        Place::ManifestLink(..) => serde_json::from_slice(bytes).map(Held::Manifest),
-        Place::BlobLink(..) => serde_json::from_slice(bytes).map(Held::Blob),
-        Place::Tag(..) => serde_json::from_slice(bytes).map(Held::Tag),
-        Place::Blob(_) | Place::Entry(_) | Place::Release(..) | Place::Referrer(..) => return None,
-    };
-    read.ok()
 }
 
 fn is_size_of(held: &Held, size: u64) -> bool {

@@ -160,6 +160,7 @@ mod tests {
             signatures: vec![],
             files: vec![],
             images: vec![],
+            referrers: vec![],
         }
     }
 

@@ -15,7 +15,7 @@ mod upload;
 
 pub use error::ImageError;
 pub use push::{Accepted, MANIFEST_LIMIT, Named};
-pub use referrers::{Described, Referrers};
+pub use referrers::Referrers;
 pub use tags::MayMove;
 pub use upload::Span;
 

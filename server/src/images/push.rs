@@ -4,8 +4,9 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::manifest::Manifest;
-use super::{Described, ImageError, Images, MayMove};
+use super::{ImageError, Images, MayMove};
 use crate::catalogue::entry::{Link, Pushed, TagTarget};
+use crate::catalogue::referrers::Described;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::names::{Repository, Tag};
 use crate::storage::{StorageError, keys};

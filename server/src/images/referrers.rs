@@ -2,55 +2,20 @@
 //!
 //! Each has an entry under its subject with the descriptor that lists show, so that a list never reads a manifest.
 
-use std::collections::BTreeMap;
-
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use serde::{Deserialize, Serialize};
 
 use super::links::json;
-use super::manifest::Manifest;
 use super::{ImageError, Images};
+use crate::catalogue::referrers::{Described, REFERRER_LIMIT};
 use crate::digest::Digest;
 use crate::names::Repository;
 use crate::storage::{Condition, Key, Listing, StorageError, Version, keys};
 
-/// Most bytes of an entry: annotations of a manifest of 4 MiB, escaped as JSON writes them.
-const ENTRY_LIMIT: u64 = 32 << 20;
 /// Entries that are read at the same time.
 const AT_ONCE: usize = 16;
 /// Most descriptors on one page, and most bytes of them: clients take no larger manifest.
 const PAGE_ENTRIES: usize = 1000;
 const PAGE_BYTES: usize = 4_000_000;
-
-/// A manifest as a list of referrers shows it.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Described {
-    /// Media type.
-    pub media_type: String,
-    /// Digest.
-    pub digest: String,
-    /// Bytes.
-    pub size: u64,
-    /// What kind of artifact it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
-    /// Its annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-}
-
-impl Described {
-    pub(super) fn new(manifest: &Manifest, digest: &Digest, size: u64) -> Self {
-        Self {
-            media_type: manifest.media_type.clone(),
-            digest: digest.to_string(),
-            size,
-            artifact_type: manifest.artifact_type.clone(),
-            annotations: manifest.annotations.clone(),
-        }
-    }
-}
 
 /// One page of referrers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -105,8 +70,8 @@ impl Images {
     ) -> Result<(Digest, Option<Described>), StorageError> {
         let key = keys::referrer(repository, subject, &digest);
         let link = keys::manifest_link(repository, &digest);
-        // A removal that was cut short leaves an entry without a manifest.
-        let (entry, link) = tokio::join!(self.storage().get(&key, ENTRY_LIMIT), self.storage().size(&link));
+        // A removal that was cut short leaves an entry without a manifest, which goes with the next collection.
+        let (entry, link) = tokio::join!(self.storage().get(&key, REFERRER_LIMIT), self.storage().size(&link));
         let described = match (entry, link) {
             (Ok((bytes, _)), Ok(_)) => {
                 serde_json::from_slice(&bytes).inspect_err(|error| tracing::error!(%key, %error, "damaged")).ok()
@@ -142,7 +107,7 @@ impl Images {
 
     /// The state of an entry that is there.
     pub(super) async fn referrer_state(&self, key: Key) -> Result<Option<(Key, Version)>, StorageError> {
-        match self.storage().get(&key, ENTRY_LIMIT).await {
+        match self.storage().get(&key, REFERRER_LIMIT).await {
             Ok((_, version)) => Ok(Some((key, version))),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),

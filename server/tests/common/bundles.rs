@@ -1,13 +1,13 @@
 //! Bundles made on the spot.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 
 use api::{ContentBlob, ContentFile, PackageContent};
 use bundle::manifest::{Manifest, ManifestResource};
-use bundle::model::Descriptor;
+use bundle::model::{Descriptor, File};
 use bundle::stream::{self, Limits, Receipt, Sink};
-use bundle::write::{Contents, Part, write};
+use bundle::write::{Entries, Part, write_entries};
 use serde_json::{Value, json};
 use server::digest::Digest;
 
@@ -22,6 +22,7 @@ pub struct Package {
     files: BTreeMap<String, Vec<u8>>,
     images: BTreeMap<String, Descriptor>,
     blobs: BTreeMap<Descriptor, Vec<u8>>,
+    referrers: Vec<Descriptor>,
 }
 
 impl Package {
@@ -30,12 +31,12 @@ impl Package {
             "packagingVersion": "4.0", "name": name, "version": version,
             "maintainer": "a@b.test", "description": "d", "tags": [],
         });
-        Self { metadata, files: BTreeMap::new(), images: BTreeMap::new(), blobs: BTreeMap::new() }
+        Self { metadata, files: BTreeMap::new(), images: BTreeMap::new(), blobs: BTreeMap::new(), referrers: vec![] }
     }
 
     /// A package with this metadata.
     pub fn of(metadata: Value) -> Self {
-        Self { metadata, files: BTreeMap::new(), images: BTreeMap::new(), blobs: BTreeMap::new() }
+        Self { metadata, files: BTreeMap::new(), images: BTreeMap::new(), blobs: BTreeMap::new(), referrers: vec![] }
     }
 
     /// Adds a file; returns its entry, for the metadata to name it.
@@ -70,6 +71,26 @@ impl Package {
         self.metadata["resource"]["assets"]["container"]["docker"][alias] = json!(reference);
         self.images.insert(reference.to_owned(), target);
         self
+    }
+
+    /// Adds a manifest that says something about an image, without a name.
+    pub fn referrer(mut self, reference: &str, artifact_type: &str, content: &[u8]) -> Self {
+        let descriptor = |d: &Descriptor| json!({ "mediaType": d.media_type, "digest": d.digest, "size": d.size });
+        let config = self.blob("application/vnd.oci.empty.v1+json", b"{}".to_vec());
+        let content = self.blob(artifact_type, content.to_vec());
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST_TYPE, "artifactType": artifact_type,
+            "config": descriptor(&config), "layers": [descriptor(&content)],
+            "subject": descriptor(&self.images[reference]), "annotations": { "org.example.note": "of a package" },
+        });
+        let target = self.blob(MANIFEST_TYPE, serde_json::to_vec(&manifest).unwrap());
+        self.referrers.push(target);
+        self
+    }
+
+    /// A manifest that was added, as it is.
+    pub fn referrer_bytes(&self, number: usize) -> Vec<u8> {
+        self.blobs[&self.referrers[number]].clone()
     }
 
     fn blob(&mut self, media_type: &str, content: Vec<u8>) -> Descriptor {
@@ -108,8 +129,24 @@ impl Package {
         });
         let manifest = Manifest::new("test 1".to_owned(), resources.collect(), vec![]);
         let metadata = serde_json::to_vec(&self.metadata).unwrap();
-        let blobs: BTreeSet<Descriptor> = self.blobs.keys().cloned().collect();
-        let contents = Contents { metadata: &metadata, manifest: &manifest, images: &self.images, blobs: &blobs };
+        let manifest = serde_json::to_vec(&manifest).unwrap();
+        let file = |(path, content): (&String, &Vec<u8>)| File {
+            name: path.rsplit('/').next().unwrap().to_owned(),
+            digest: Digest::sha256(content).to_string(),
+            size: content.len() as u64,
+        };
+        let mut index: Value = serde_json::from_str(&bundle::write::index(&self.images)).unwrap();
+        let unnamed = self.referrers.iter().map(|descriptor| serde_json::to_value(descriptor).unwrap());
+        index["manifests"].as_array_mut().unwrap().extend(unnamed);
+        let index = serde_json::to_vec(&index).unwrap();
+        let entries = Entries {
+            metadata: &metadata,
+            manifest: Some(&manifest),
+            signatures: &[],
+            files: &self.files.iter().map(file).collect::<Vec<_>>(),
+            index: (!self.images.is_empty()).then_some(&index),
+            blobs: &self.blobs.keys().map(|blob| (blob.digest.clone(), blob.size)).collect(),
+        };
         let mut open = |part: Part<'_>| -> io::Result<Box<dyn Read>> {
             let content = match part {
                 Part::File(path) => self.files[path].clone(),
@@ -117,7 +154,7 @@ impl Package {
             };
             Ok(Box::new(Cursor::new(content)))
         };
-        write(Cursor::new(Vec::new()), &contents, &mut open).unwrap().into_inner()
+        write_entries(Cursor::new(Vec::new()), &entries, &mut open).unwrap().into_inner()
     }
 }
 

@@ -17,6 +17,8 @@ on_registries! { {
     what_was_pushed_beside_a_package_is_deleted
     a_push_of_what_a_package_has_keeps_both
     what_a_package_brought_can_be_mounted_and_built_upon
+    what_a_package_says_of_its_images_is_listed_as_long_as_it_is_there
+    what_a_package_and_a_push_say_of_an_image_stays_until_neither_does
 } memory file }
 
 async fn with_redis(registry: &Registry) -> Package {
@@ -97,4 +99,57 @@ async fn what_a_package_brought_can_be_mounted_and_built_upon(registry: &Registr
     let path = format!("/v2/mine/blobs/uploads/?mount={config}&from={REDIS}");
     registry.call(http::Method::POST, &path, &[], axum::body::Body::empty()).await;
     assert_eq!(registry.put("mine", "1", MANIFEST, bytes).await.status, 201);
+}
+
+const SIGNATURE: &str = "application/vnd.example.signature";
+
+/// A package whose image is signed by a manifest in its layout.
+async fn with_signed_redis(registry: &Registry) -> Package {
+    let source = Source::start().await;
+    let redis = package("redis", "1.0", "redis:5").referrer("redis:5", SIGNATURE, b"signature");
+    registry.client().add("u1", &spec(&source.bytes("redis", redis.bytes()))).await;
+    redis
+}
+
+async fn referrers(registry: &Registry, subject: &str) -> Vec<Value> {
+    let answer = registry.get(&format!("/v2/{REDIS}/referrers/{subject}")).await;
+    assert_eq!(answer.status, 200);
+    answer.json()["manifests"].as_array().unwrap().clone()
+}
+
+async fn entries_of_referrers(registry: &Registry) -> usize {
+    registry.client().keys().await.iter().filter(|key| key.contains("/_referrers/")).count()
+}
+
+async fn what_a_package_says_of_its_images_is_listed_as_long_as_it_is_there(registry: &Registry) {
+    let redis = with_signed_redis(registry).await;
+    let subject = redis.manifest_digest("redis:5");
+    let signature = redis.referrer_bytes(0);
+    let expected = json!({
+        "mediaType": MANIFEST,
+        "digest": Digest::sha256(&signature).to_string(),
+        "size": signature.len(),
+        "artifactType": SIGNATURE,
+        "annotations": { "org.example.note": "of a package" },
+    });
+    assert_eq!(referrers(registry, &subject).await, [expected]);
+    assert_eq!(manifest(registry, &Digest::sha256(&signature).to_string()).await, signature);
+    registry.client().withdraw("u1").await;
+    assert!(referrers(registry, &subject).await.is_empty());
+    assert_eq!(entries_of_referrers(registry).await, 0);
+}
+
+async fn what_a_package_and_a_push_say_of_an_image_stays_until_neither_does(registry: &Registry) {
+    let redis = with_signed_redis(registry).await;
+    let (subject, signature) = (redis.manifest_digest("redis:5"), redis.referrer_bytes(0));
+    let digest = Digest::sha256(&signature).to_string();
+    let pushed = registry.put(REDIS, &digest, MANIFEST, signature).await;
+    assert_eq!((pushed.status.as_u16(), pushed.header("oci-subject")), (201, subject.as_str()));
+    let listed = referrers(registry, &subject).await;
+    assert_eq!(listed.len(), 1);
+    registry.client().withdraw("u1").await;
+    assert_eq!(referrers(registry, &subject).await, listed);
+    assert_eq!(registry.delete(&format!("/v2/{REDIS}/manifests/{digest}")).await.status, 202);
+    assert!(referrers(registry, &subject).await.is_empty());
+    assert_eq!(entries_of_referrers(registry).await, 0);
 }
