@@ -7,16 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::PackageSource;
-use bundle::model::Bundle;
+use bundle::model::{Bundle, Descriptor, Image};
 use common::shared::Shared;
 use server::catalogue::entry::Declared;
 use server::catalogue::{Catalogue, Intent, Number};
+use server::digest::{Algorithm, Digest};
+use server::images::{ImageError, Images};
 use server::storage::keys::{self, Key};
 use server::storage::memory::MemoryStorage;
 use server::storage::{Condition, Storage};
 use tokio_util::sync::CancellationToken;
 
 async fn publish(catalogue: &Catalogue, name: &str, version: &str) -> Key {
+    publish_with(catalogue, name, version, vec![]).await
+}
+
+async fn publish_with(catalogue: &Catalogue, name: &str, version: &str, images: Vec<Image>) -> Key {
     let bundle = Bundle {
         metadata: b"{}".to_vec(),
         manifest: None,
@@ -26,7 +32,7 @@ async fn publish(catalogue: &Catalogue, name: &str, version: &str) -> Key {
         name: name.into(),
         version: version.into(),
         files: vec![],
-        images: vec![],
+        images,
         content_digest: format!("sha256:{version}"),
         size: 0,
     };
@@ -52,18 +58,18 @@ async fn own_changes_are_seen_at_once_and_each_is_another_generation() {
     for storage in stores {
         let catalogue = Catalogue::new(storage);
         assert!(names(&catalogue).await.is_empty());
-        let mut generations = vec![catalogue.generation().await.unwrap()];
+        let mut generations = vec![catalogue.snapshot().await.unwrap().generation];
         publish(&catalogue, "redis", "1").await;
-        generations.push(catalogue.generation().await.unwrap());
+        generations.push(catalogue.snapshot().await.unwrap().generation);
         publish(&catalogue, "redis", "2").await;
         publish(&catalogue, "abc", "1").await;
         assert_eq!(names(&catalogue).await, ["abc 1", "redis 2", "redis 1"]);
-        generations.push(catalogue.generation().await.unwrap());
+        generations.push(catalogue.snapshot().await.unwrap().generation);
         withdraw(&catalogue, "redis", "1").await;
         assert_eq!(names(&catalogue).await, ["abc 1", "redis 2"]);
-        generations.push(catalogue.generation().await.unwrap());
+        generations.push(catalogue.snapshot().await.unwrap().generation);
         assert!(generations.is_sorted_by(|a, b| a < b), "{generations:?}");
-        assert_eq!(catalogue.generation().await.unwrap(), generations[3]);
+        assert_eq!(catalogue.snapshot().await.unwrap().generation, generations[3]);
     }
 }
 
@@ -90,18 +96,18 @@ async fn nothing_is_read_again_that_did_not_change() {
     }
     let reader = Catalogue::new(Arc::clone(&counting) as _);
     let (_, before) = counting.calls();
-    let first = reader.generation().await.unwrap();
+    let first = reader.snapshot().await.unwrap().generation;
     assert_eq!(counting.calls().1, before + 20);
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let (lists, gets) = counting.calls();
     for _ in 0..100 {
-        assert_eq!(reader.generation().await.unwrap(), first);
+        assert_eq!(reader.snapshot().await.unwrap().generation, first);
     }
     assert_eq!(counting.calls(), (lists + 1, gets));
     publish(&writer, "redis", "20").await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let (_, gets) = counting.calls();
-    assert_eq!(reader.generation().await.unwrap(), first + 1);
+    assert_eq!(reader.snapshot().await.unwrap().generation, first + 1);
     assert_eq!(counting.calls().1, gets + 1);
 }
 
@@ -116,4 +122,42 @@ async fn what_is_damaged_is_counted_and_left_out() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let snapshot = catalogue.snapshot().await.unwrap();
     assert_eq!((snapshot.packages.len(), snapshot.unreadable), (1, 1));
+}
+
+/// Puts a blob into the store.
+async fn blob(storage: &dyn Storage, content: &'static [u8]) -> Digest {
+    let mut writer = storage.write_blob(Algorithm::Sha256).await.unwrap();
+    writer.write(content.into()).await.unwrap();
+    let finished = writer.finish().await.unwrap();
+    finished.commit().await.unwrap();
+    Digest::sha256(content)
+}
+
+#[tokio::test]
+async fn a_deletion_reads_the_packages_of_its_repository_alone() {
+    let counting = Arc::new(Shared::new(Arc::new(MemoryStorage::new())));
+    let catalogue = Catalogue::new(Arc::clone(&counting) as _);
+    for number in 0..20 {
+        publish(&catalogue, "other", &number.to_string()).await;
+    }
+    let (manifest, layer) = (blob(counting.as_ref(), b"{}").await, blob(counting.as_ref(), b"layer").await);
+    let descriptor = |digest: &Digest, size| Descriptor { media_type: "m".into(), digest: digest.to_string(), size };
+    let image = Image {
+        alias: "main".into(),
+        reference: "a/b:1".into(),
+        repository: "a/b".into(),
+        tag: None,
+        target: descriptor(&manifest, 2),
+        manifests: vec![descriptor(&manifest, 2)],
+        blobs: vec![descriptor(&layer, 5)],
+        platforms: vec![],
+    };
+    publish_with(&catalogue, "redis", "1", vec![image]).await;
+    let (repository, pushed) = ("a/b".parse().unwrap(), Digest::sha256(b"pushed"));
+    counting.put(&keys::blob_link(&repository, &pushed), "{}".into(), Condition::Absent).await.unwrap();
+    let (images, (_, before)) = (Images::new(catalogue), counting.calls());
+    assert!(matches!(images.remove_blob(&repository, &layer).await, Err(ImageError::Owned { .. })));
+    images.remove_blob(&repository, &pushed).await.unwrap();
+    // The link and the one package, twice.
+    assert_eq!(counting.calls().1, before + 4);
 }

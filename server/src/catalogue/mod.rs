@@ -22,7 +22,7 @@ mod sweep;
 mod walk;
 mod withdraw;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::future::ready;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -35,7 +35,7 @@ use tokio::sync::Mutex;
 use crate::digest::Digest;
 use crate::names::CoordinateCode;
 use crate::storage::keys::{self, Key, Place};
-use crate::storage::{self, Storage, StorageError, Version};
+use crate::storage::{self, Item, Storage, StorageError, Version};
 use entry::{Entry, EntryError, Roots, code_of};
 pub use numbers::Number;
 pub use options::{OnConflict, Options};
@@ -71,6 +71,15 @@ struct Inner {
     lacking: RwLock<HashSet<Key>>,
     /// One publication, withdrawal or sweep at a time.
     turn: Mutex<Turn>,
+}
+
+/// What is under the prefix of entries.
+#[derive(Debug, Default)]
+struct Entries {
+    /// Every entry with its state, in the order of the keys.
+    states: BTreeMap<Key, Version>,
+    /// Whether there is something that is no entry. What it may need of the store nobody knows.
+    has_foreign: bool,
 }
 
 /// What one publication, withdrawal or sweep leaves to the next.
@@ -194,32 +203,28 @@ impl Catalogue {
     /// A store that fails, an entry that is damaged.
     pub async fn read(&self, key: &Key) -> Result<(Entry, Version), ReadError> {
         let (bytes, version) = self.inner.storage.get(key, ENTRY_LIMIT).await?;
-        let damaged = |message: String| ReadError::Damaged { key: key.to_string(), message };
-        let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        let right_place = entry.code().is_ok_and(|code| keys::entry(&code) == *key);
-        if !right_place {
-            return Err(damaged("it describes another package".to_owned()));
-        }
-        entry.roots().map_err(|error| damaged(error.to_string()))?;
-        Ok((entry, version))
+        Ok((parse(key, &bytes)?, version))
     }
 
-    /// Keys of all entries, in their order.
+    /// Which entries there are, and their states: what everything of the catalogue begins with.
     ///
     /// # Errors
     /// A store that fails.
-    pub async fn keys(&self) -> Result<Vec<Key>, StorageError> {
-        let mut keys = Vec::new();
-        storage::for_each_object(self.storage().as_ref(), keys::PACKAGES, |key, _| {
-            if let Some(place @ Place::Entry(..)) = Place::of(&key) {
-                keys.push(place.key());
-            } else {
-                tracing::warn!(key, "not an entry of a package; left alone");
+    async fn entries(&self) -> Result<Entries, StorageError> {
+        let mut entries = Entries::default();
+        storage::for_each_item(self.storage().as_ref(), keys::PACKAGES, |item| {
+            if let Item::Object { key, version, .. } = item {
+                if let Some(place @ Place::Entry(_)) = Place::of(&key) {
+                    entries.states.insert(place.key(), version);
+                } else {
+                    tracing::warn!(key, "not an entry of a package; left alone");
+                    entries.has_foreign = true;
+                }
             }
             std::future::ready(Ok::<_, StorageError>(()))
         })
         .await?;
-        Ok(keys)
+        Ok(entries)
     }
 
     /// What `of` makes of every package, in no order. Entries are read some at a time and not kept. One that is damaged is named
@@ -229,7 +234,7 @@ impl Catalogue {
     /// A store that fails: without what could not be read for now, the answer would be a wrong one.
     pub async fn packages<T>(&self, of: impl Fn(&Entry) -> T) -> Result<Vec<T>, StorageError> {
         let read = async |key: Key| Ok(self.readable(&key).await?.as_ref().map(&of));
-        let reads = stream::iter(self.keys().await?).map(read).buffer_unordered(READS);
+        let reads = stream::iter(self.entries().await?.states.into_keys()).map(read).buffer_unordered(READS);
         reads.try_filter_map(|made| ready(Ok(made))).try_collect().await
     }
 
@@ -271,7 +276,7 @@ impl Catalogue {
     /// # Errors
     /// A store that fails.
     pub async fn count(&self) -> Result<u64, StorageError> {
-        Ok(self.keys().await?.len() as u64)
+        Ok(self.entries().await?.states.len() as u64)
     }
 
     /// Bytes of all blobs.
@@ -281,4 +286,16 @@ impl Catalogue {
     pub async fn used_bytes(&self) -> Result<u64, StorageError> {
         self.storage().content_bytes().await
     }
+}
+
+/// The entry that is kept under a key.
+fn parse(key: &Key, bytes: &[u8]) -> Result<Entry, ReadError> {
+    let damaged = |message: String| ReadError::Damaged { key: key.to_string(), message };
+    let entry: Entry = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+    let right_place = entry.code().is_ok_and(|code| keys::entry(&code) == *key);
+    if !right_place {
+        return Err(damaged("it describes another package".to_owned()));
+    }
+    entry.roots().map_err(|error| damaged(error.to_string()))?;
+    Ok(entry)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::entry::{Roots, TagTarget};
+use super::entry::Roots;
 use super::links::Held;
 use crate::digest::Digest;
 use crate::storage::keys::Place;
@@ -62,15 +62,6 @@ impl Needs {
         self.held.get(place)
     }
 
-    /// Where the packages want a tag to point.
-    #[must_use]
-    pub fn target(&self, place: &Place) -> Option<&TagTarget> {
-        match self.held(place) {
-            Some(Held::Tag(target)) => Some(target),
-            _ => None,
-        }
-    }
-
     /// Whether a blob or the claim of a number is needed.
     #[must_use]
     pub fn has(&self, place: &Place) -> bool {
@@ -92,7 +83,7 @@ impl Needs {
 
 #[cfg(test)]
 mod tests {
-    use super::super::entry::{Declared, Link, code_of};
+    use super::super::entry::{Declared, Link, TagTarget, code_of};
     use super::*;
     use crate::names::{CoordinateCode, Repository};
     use crate::storage::keys;
@@ -150,7 +141,7 @@ mod tests {
     fn a_tag_points_at_the_latest_publication_whatever_the_order_of_reading() {
         let (old, new) = (package("a", 1, 10, "old"), package("b", 2, 11, "new"));
         for packages in [vec![old.clone(), new.clone()], vec![new, old]] {
-            assert_eq!(Needs::of(packages).target(&tag()), Some(&target("new")));
+            assert_eq!(Needs::of(packages).held(&tag()), Some(&Held::Tag(target("new"))));
         }
     }
 
@@ -159,7 +150,7 @@ mod tests {
         let (one, two) = (package("a", 1, 10, "one"), package("b", 2, 10, "two"));
         let found = Needs::of(vec![one.clone(), two.clone()]);
         let turned = Needs::of(vec![two.clone(), one.clone()]);
-        assert_eq!(found.target(&tag()), turned.target(&tag()));
+        assert_eq!(found.held(&tag()), turned.held(&tag()));
         let declared_twice = |packages| Needs::of(packages).superseded.pop().unwrap().entry;
         let same = Roots { declaration: one.declaration.clone(), ..two };
         assert_eq!(declared_twice(vec![one.clone(), same.clone()]), declared_twice(vec![same, one]));

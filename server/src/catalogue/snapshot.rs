@@ -1,20 +1,20 @@
 //! The catalogue in memory: what is small of every package, and a number that grows with each change.
 //!
-//! Memory holds about a kilobyte for a package (5,000 packages: under 10 MB), never its metadata or its images; who needs
+//! Memory holds about a kilobyte for a package (5,000 packages: under 10 MB), never its metadata or what its images consist of; who needs
 //! those reads the entry. A look at the store is one listing: an entry is read when its state is another one than before.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::PackageSource;
 use futures::{StreamExt, stream};
 use tokio::sync::Mutex;
 
 use super::Catalogue;
 use super::entry::{Declared, Entry};
-use crate::storage::keys::{self, Key, Place};
-use crate::storage::{Item, StorageError, Version, for_each_item};
+use crate::names::Repository;
+use crate::storage::keys::Key;
+use crate::storage::{StorageError, Version};
 
 /// How old a look at a shared store may be, and how long one that could not read everything is good for.
 const OLDEST: Duration = Duration::from_secs(1);
@@ -68,20 +68,12 @@ pub struct Listed {
     pub version: String,
     /// Number that orders the versions of one name.
     pub release_version: u64,
-    /// `3.0`, `4.0` or `5.0`.
-    pub packaging_version: String,
-    /// When it was published (RFC 3339).
-    pub added_at: String,
-    /// Bytes of its content.
-    pub size: u64,
-    /// Content digest.
-    pub digest: String,
-    /// How it came in.
-    pub source: PackageSource,
     /// Who wants it.
     pub declaration: Declared,
     /// Grows from one publication to the next.
     pub order: u64,
+    /// Repositories of its images, each once.
+    pub repositories: Vec<String>,
 }
 
 impl Listed {
@@ -91,19 +83,16 @@ impl Listed {
     }
 
     fn new(key: Key, state: Version, entry: &Entry) -> Self {
+        let repositories: BTreeSet<&str> = entry.images.iter().map(|image| image.repository.as_str()).collect();
         Self {
             key,
             state,
             name: entry.name.clone(),
             version: entry.version.clone(),
             release_version: entry.release_version,
-            packaging_version: entry.packaging_version.clone(),
-            added_at: entry.added_at.clone(),
-            size: entry.size,
-            digest: entry.digest.clone(),
-            source: entry.source,
             declaration: entry.declaration.clone(),
             order: entry.order,
+            repositories: repositories.into_iter().map(ToOwned::to_owned).collect(),
         }
     }
 }
@@ -169,12 +158,20 @@ impl Catalogue {
         self.look(Freshness::Recent).await
     }
 
-    /// [`Snapshot::generation`] of the catalogue as it is now.
+    /// Entries of packages that have an image in a repository, and of those that could not be read for now, as they are now.
     ///
     /// # Errors
     /// A listing that fails.
-    pub async fn generation(&self) -> Result<u64, StorageError> {
-        Ok(self.snapshot().await?.generation)
+    pub async fn with_images_in(&self, repository: &Repository) -> Result<Vec<Key>, StorageError> {
+        self.look(Freshness::Now).await?;
+        let known = self.inner.view.0.lock().await;
+        let has_images = |seen: &Seen| match seen {
+            Seen::Readable(package) => package.repositories.iter().any(|name| name == repository.as_str()),
+            Seen::Failed => true,
+            Seen::Damaged(_) => false,
+        };
+        let found = known.entries.iter().filter(|(_, seen)| has_images(seen));
+        Ok(found.map(|(key, _)| key.clone()).collect())
     }
 
     pub(super) async fn look(&self, freshness: Freshness) -> Result<Arc<Snapshot>, StorageError> {
@@ -192,7 +189,7 @@ impl Catalogue {
 
     /// Lists the entries and reads those that are new or in another state.
     async fn compare(&self, known: &mut Known) -> Result<(), StorageError> {
-        let there = self.states().await?;
+        let there = self.entries().await?.states;
         let before = known.entries.len();
         known.entries.retain(|key, _| there.contains_key(key));
         let mut changed = known.entries.len() != before;
@@ -219,23 +216,6 @@ impl Catalogue {
             known.renew();
         }
         Ok(())
-    }
-
-    /// Key and state of every entry.
-    async fn states(&self) -> Result<BTreeMap<Key, Version>, StorageError> {
-        let mut states = BTreeMap::new();
-        for_each_item(self.storage().as_ref(), keys::PACKAGES, |item| {
-            if let Item::Object { key, version, .. } = item {
-                if let Some(place @ Place::Entry(_)) = Place::of(&key) {
-                    states.insert(place.key(), version);
-                } else {
-                    tracing::warn!(key, "not an entry of a package; left alone");
-                }
-            }
-            std::future::ready(Ok::<_, StorageError>(()))
-        })
-        .await?;
-        Ok(states)
     }
 
     /// Reads an entry; nothing if it is gone.

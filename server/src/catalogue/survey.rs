@@ -11,10 +11,10 @@ use futures::{StreamExt, stream};
 
 use super::entry::Roots;
 use super::snapshot::READS;
-use super::{Catalogue, ENTRY_LIMIT, ReadError};
+use super::{Catalogue, ENTRY_LIMIT, Entries, ReadError, parse};
 use crate::names::CoordinateCode;
-use crate::storage::keys::{self, Key, Place};
-use crate::storage::{Condition, Listing, StorageError, Version, for_each_object};
+use crate::storage::keys::{self, Key};
+use crate::storage::{Condition, Listing, StorageError, Version};
 
 /// All entries as they were found.
 #[derive(Debug)]
@@ -33,19 +33,13 @@ impl Catalogue {
     /// # Errors
     /// A listing that fails.
     pub(super) async fn survey(&self) -> Result<Survey, StorageError> {
-        let mut survey = Survey { began: Instant::now(), packages: Vec::new(), complete: true };
-        let mut entries = Vec::new();
-        for_each_object(self.storage().as_ref(), keys::PACKAGES, |key, _| {
-            if let Some(place @ Place::Entry(_)) = Place::of(&key) {
-                entries.push(place.key());
-            } else {
-                survey.complete = false;
-                tracing::error!(key, "not an entry of a package; nothing is removed while nobody knows what it needs");
-            }
-            std::future::ready(Ok::<_, StorageError>(()))
-        })
-        .await?;
-        let mut reads = stream::iter(entries).map(|key| self.roots(key)).buffered(READS);
+        let began = Instant::now();
+        let Entries { states, has_foreign } = self.entries().await?;
+        let mut survey = Survey { began, packages: Vec::new(), complete: !has_foreign };
+        if has_foreign {
+            tracing::error!("no blob is removed while nobody knows what something among the entries needs");
+        }
+        let mut reads = stream::iter(states.into_keys()).map(|key| self.roots(key)).buffered(READS);
         while let Some((key, roots)) = reads.next().await {
             match roots {
                 Ok(roots) => survey.packages.push(roots),
@@ -81,7 +75,7 @@ impl Catalogue {
     pub(super) async fn quarantine(&self, key: &Key) -> Result<(), StorageError> {
         let to = keys::quarantined(key);
         match self.storage().get(key, ENTRY_LIMIT).await {
-            Ok(_) if self.read(key).await.is_ok() => return Ok(()),
+            Ok((bytes, _)) if parse(key, &bytes).is_ok() => return Ok(()),
             Ok((bytes, state)) => {
                 self.storage().delete(&to).await?;
                 match self.storage().put(&to, bytes, Condition::Absent).await {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::slot::{Wanted, pending};
 use crate::names::DeclarationId;
-use crate::storage::{Condition, Storage, StorageError, Version, keys};
+use crate::storage::{Condition, Storage, StorageError, Version, document, keys};
 
 /// How often an owner shows that it lives.
 pub(super) const BEAT: Duration = Duration::from_secs(5);
@@ -228,9 +228,7 @@ pub(super) struct Lease {
 
 impl Lease {
     fn bytes(&self) -> Result<bytes::Bytes, StorageError> {
-        let words =
-            |error: serde_json::Error| StorageError::from_io(keys::declaration(&self.id).as_str(), error.into());
-        serde_json::to_vec(&self.record).map(Into::into).map_err(words)
+        document::write(&keys::declaration(&self.id), &self.record)
     }
 
     /// Says how far the work is; false if somebody else has taken it over.

@@ -1,6 +1,5 @@
 //! Links: which repository serves what. Written so that what a package and a push say of one link are both kept.
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -8,7 +7,7 @@ use super::{ImageError, Images};
 use crate::catalogue::entry::{BlobLink, LINK_LIMIT, Link, TagTarget};
 use crate::digest::Digest;
 use crate::names::{Repository, Tag};
-use crate::storage::{Condition, Key, StorageError, Version, keys};
+use crate::storage::{Condition, Key, StorageError, Version, document, keys};
 
 /// How often something that others write at the same time is tried.
 pub(super) const ATTEMPTS: usize = 16;
@@ -76,7 +75,7 @@ impl Images {
                 None => (change(None), Condition::Absent),
                 Some((value, version)) => (change(value), Condition::Unchanged(version)),
             };
-            match self.storage().put(key, json(&value)?, condition).await {
+            match self.storage().put(key, document::write(key, &value)?, condition).await {
                 Ok(_) => return Ok(()),
                 Err(StorageError::ConditionFailed { .. }) => there = self.small(key).await?,
                 Err(error) => return Err(error.into()),
@@ -116,10 +115,4 @@ impl Images {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Something small as the store keeps it.
-pub(super) fn json(value: &impl Serialize) -> Result<Bytes, StorageError> {
-    let bytes = serde_json::to_vec(value).map_err(|error| StorageError::from_io("a link", error.into()))?;
-    Ok(bytes.into())
 }

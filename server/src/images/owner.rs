@@ -5,6 +5,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use super::{ImageError, Images};
 use crate::catalogue::ReadError;
 use crate::catalogue::entry::Entry;
+use crate::names::Repository;
 use crate::storage::StorageError;
 use crate::storage::keys::{Key, Place};
 
@@ -13,17 +14,17 @@ const AT_ONCE: usize = 16;
 
 impl Images {
     /// Refuses what a package needs.
-    pub(super) async fn refuse_owned(&self, place: &Place) -> Result<(), ImageError> {
-        match self.owner(place).await? {
+    pub(super) async fn refuse_owned(&self, repository: &Repository, place: &Place) -> Result<(), ImageError> {
+        match self.owner(repository, place).await? {
             Some(package) => Err(ImageError::Owned { package }),
             None => Ok(()),
         }
     }
 
-    /// Name and version of a package that needs a link or a tag. Every entry is read: there is no index, and removals of
-    /// what was pushed are rare.
-    async fn owner(&self, place: &Place) -> Result<Option<String>, ImageError> {
-        let keys = self.catalogue.keys().await?;
+    /// Name and version of a package that needs a link or a tag. Entries of packages with an image in the repository are
+    /// read: which parts it has, only the entry says.
+    async fn owner(&self, repository: &Repository, place: &Place) -> Result<Option<String>, ImageError> {
+        let keys = self.catalogue.with_images_in(repository).await?;
         let reads: Vec<_> = keys.into_iter().map(|key| self.entry(key).boxed()).collect();
         let mut entries = stream::iter(reads).buffer_unordered(AT_ONCE);
         while let Some(entry) = entries.try_next().await? {

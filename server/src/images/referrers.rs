@@ -4,12 +4,11 @@
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
-use super::links::json;
 use super::{ImageError, Images};
 use crate::catalogue::referrers::{Described, REFERRER_LIMIT};
 use crate::digest::Digest;
 use crate::names::Repository;
-use crate::storage::{Condition, Key, Listing, StorageError, Version, keys};
+use crate::storage::{Condition, Key, Listing, StorageError, Version, document, keys};
 
 /// Entries that are read at the same time.
 const AT_ONCE: usize = 16;
@@ -50,7 +49,7 @@ impl Images {
         while let Some((digest, described)) = found.try_next().await? {
             let wanted = |d: &Described| artifact_type.is_none_or(|wanted| d.artifact_type.as_deref() == Some(wanted));
             if let Some(described) = described.filter(wanted) {
-                bytes += json(&described)?.len();
+                bytes += document::write(&keys::referrer(repository, subject, &digest), &described)?.len();
                 if bytes > PAGE_BYTES && !shown.manifests.is_empty() {
                     return Ok(Referrers { next: last, ..shown });
                 }
@@ -90,7 +89,8 @@ impl Images {
         digest: &Digest,
         described: &Described,
     ) -> Result<(), ImageError> {
-        let (key, bytes) = (keys::referrer(repository, subject, digest), json(described)?);
+        let key = keys::referrer(repository, subject, digest);
+        let bytes = document::write(&key, described)?;
         match self.storage().put(&key, bytes.clone(), Condition::Absent).await {
             // The same digest says the same; written again, it is whole whatever was there.
             Err(StorageError::ConditionFailed { .. }) => {}

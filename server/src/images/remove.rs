@@ -23,7 +23,7 @@ impl Images {
         let place = Place::Tag(repository.clone(), tag.clone());
         let key = place.key();
         let (_, version) = self.small::<TagTarget>(&key).await?.ok_or(ImageError::ManifestUnknown)?;
-        self.refuse_owned(&place).await?;
+        self.refuse_owned(repository, &place).await?;
         // Moved meanwhile: the move came after the removal.
         self.storage().delete_unchanged(&key, &version).await?;
         Ok(())
@@ -43,7 +43,7 @@ impl Images {
         if link.is_none() && self.tags_at(repository, digest).await?.is_empty() {
             return Err(ImageError::ManifestUnknown);
         }
-        self.refuse_owned(&place).await?;
+        self.refuse_owned(repository, &place).await?;
         if let Some((_, version)) = &link
             && !self.storage().delete_unchanged(&key, version).await?
         {
@@ -77,7 +77,7 @@ impl Images {
             let is_manifest = self.small::<Link>(&keys::manifest_link(repository, digest)).await?.is_some();
             return Err(if is_manifest { ImageError::IsManifest } else { ImageError::BlobUnknown });
         };
-        self.refuse_owned(&place).await?;
+        self.refuse_owned(repository, &place).await?;
         self.storage().delete_unchanged(&place.key(), &version).await?;
         Ok(())
     }

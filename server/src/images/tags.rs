@@ -2,12 +2,12 @@
 
 use futures::future::BoxFuture;
 
-use super::links::{ATTEMPTS, json};
+use super::links::ATTEMPTS;
 use super::{ImageError, Images};
 use crate::auth::AuthError;
 use crate::catalogue::entry::TagTarget;
 use crate::names::{Repository, Tag};
-use crate::storage::{Condition, StorageError, keys};
+use crate::storage::{Condition, StorageError, document, keys};
 
 /// Asks whether the caller may move a tag that a package publishes.
 pub type MayMove<'a> = dyn Fn() -> BoxFuture<'a, Result<(), AuthError>> + Send + Sync + 'a;
@@ -58,7 +58,7 @@ impl Images {
         may_move: &MayMove<'_>,
     ) -> Result<(), ImageError> {
         let key = keys::tag(repository, tag);
-        let bytes = json(wanted)?;
+        let bytes = document::write(&key, wanted)?;
         let mut condition = Condition::Absent;
         for _ in 0..ATTEMPTS {
             match self.storage().put(&key, bytes.clone(), condition).await {

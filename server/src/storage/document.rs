@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::{Key, Result, StorageError};
 
@@ -13,12 +12,4 @@ use super::{Key, Result, StorageError};
 pub fn write(key: &Key, value: &impl Serialize) -> Result<Bytes> {
     let written = serde_json::to_vec(value).map(Bytes::from);
     written.map_err(|error| StorageError::from_io(key.as_str(), error.into()))
-}
-
-/// The value that is kept under a key.
-///
-/// # Errors
-/// Bytes that are no such document.
-pub fn read<T: DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| StorageError::from_io(key.as_str(), error.into()))
 }

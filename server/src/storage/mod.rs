@@ -3,6 +3,7 @@
 //! Blobs are written as streams and appear under their digest at once, whole and durable. Small objects are written
 //! with a condition, so that two writers agree on who won. Which keys there are is said in [`keys`] alone.
 
+pub mod document;
 mod error;
 pub mod file;
 mod file_list;

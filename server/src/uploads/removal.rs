@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalogue::Catalogue;
 use crate::catalogue::entry::Entry;
 use crate::storage::keys::{self, Key};
-use crate::storage::{self, Condition, StorageError};
+use crate::storage::{self, Condition, StorageError, document};
 
 /// Most bytes of a mark.
 const LIMIT: u64 = 64 << 10;
@@ -80,9 +80,8 @@ pub async fn set(catalogue: &Catalogue, entry: &Entry) -> Result<(), StorageErro
     if !is_marked(catalogue, entry).await? {
         catalogue.storage().delete(&key).await?;
     }
-    let bytes =
-        serde_json::to_vec(&Mark::of(entry)).map_err(|error| StorageError::from_io(key.as_str(), error.into()))?;
-    match catalogue.storage().put(&key, bytes.into(), Condition::Absent).await {
+    let bytes = document::write(&key, &Mark::of(entry))?;
+    match catalogue.storage().put(&key, bytes, Condition::Absent).await {
         // Somebody else asked for the same.
         Err(StorageError::ConditionFailed { .. }) => Ok(()),
         other => other.map(drop),

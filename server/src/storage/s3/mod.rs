@@ -48,10 +48,8 @@ use crate::digest::Algorithm;
 use blob_write::S3Blob;
 use calls::Bucket;
 pub use client::ClientError;
-pub use config::{
-    CredentialsSource, Encryption, InvalidEncryption, InvalidLocation, Location, S3Config, is_amazon, region_of,
-};
-pub use credentials::{InvalidCredentials, parse as parse_credentials};
+pub use config::{CredentialsSource, Encryption, InvalidEncryption, InvalidLocation, Location, S3Config};
+pub use credentials::InvalidCredentials;
 use failure::damaged;
 use inner::Inner;
 pub use leftovers::Cleared;
