@@ -6,7 +6,7 @@ use super::Catalogue;
 use super::entry::{BlobLink, LINK_LIMIT, Link, TagTarget};
 use super::publish::json;
 use super::referrers::{Described, REFERRER_LIMIT};
-use crate::storage::keys::Place;
+use crate::storage::keys::{Key, Place};
 use crate::storage::{Condition, StorageError};
 
 /// How often a link or tag that others write at the same time is tried.
@@ -48,6 +48,11 @@ impl Held {
         }
     }
 
+    /// As the store keeps it under a key.
+    pub(super) fn document(&self, key: &Key) -> Result<Bytes, StorageError> {
+        self.bytes().map_err(|error| StorageError::from_io(key.as_str(), error.into()))
+    }
+
     /// What is at a place; nothing where that is damaged, or where nothing of this kind can be.
     #[must_use]
     pub fn at(place: &Place, bytes: &[u8]) -> Option<Self> {
@@ -86,17 +91,16 @@ impl Catalogue {
     /// A store that fails, or others who write it all the time.
     pub(super) async fn settle(&self, place: &Place, held: &Held) -> Result<(), StorageError> {
         let key = &place.key();
-        let words = |error: serde_json::Error| StorageError::from_io(key.as_str(), error.into());
         let storage = self.storage();
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            match storage.put(key, held.bytes().map_err(words)?, Condition::Absent).await {
+            match storage.put(key, held.document(key)?, Condition::Absent).await {
                 Err(error @ StorageError::ConditionFailed { .. }) => last = Some(error),
                 other => return other.map(drop),
             }
             let (bytes, condition) = match storage.get(key, limit(place)).await {
                 Ok((there, version)) => {
-                    let wanted = held.over(Held::at(place, &there).as_ref()).bytes().map_err(words)?;
+                    let wanted = held.over(Held::at(place, &there).as_ref()).document(key)?;
                     if wanted == there {
                         if storage.renew(key).await? {
                             return Ok(());

@@ -11,6 +11,7 @@ pub mod links;
 pub mod needs;
 mod numbers;
 mod options;
+mod pages;
 pub mod pins;
 mod publish;
 mod reach;

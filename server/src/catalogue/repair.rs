@@ -52,7 +52,7 @@ impl Catalogue {
             None => (held.clone(), Condition::Absent),
             Some((state, there)) => (held.over(there.as_ref()), Condition::Unchanged(state.clone())),
         };
-        let bytes = held.bytes().map_err(|error| StorageError::from_io(key.as_str(), error.into()))?;
+        let bytes = held.document(&key)?;
         match (self.storage().put(&key, bytes, condition).await, &wrong.seen) {
             (Err(StorageError::ConditionFailed { .. }), _) => Ok(()),
             // A tag that can't be moved must not stay where it is; removing it needs no room.

@@ -13,6 +13,7 @@ use super::entry::{BlobLink, Link, Pushed};
 use super::judge::{Found, References, Verdict, references, unread, verdict};
 use super::links::{Held, limit};
 use super::needs::Needs;
+use super::pages::{Listed, Pages};
 use super::reach::Reach;
 use super::repair::Wrong;
 use super::snapshot::READS;
@@ -20,7 +21,7 @@ use crate::digest::Digest;
 use crate::images::MANIFEST_LIMIT;
 use crate::names::Repository;
 use crate::storage::keys::{self, Key, Place};
-use crate::storage::{Condition, Item, Listing, PAGE, StorageError, Version};
+use crate::storage::{Condition, StorageError, Version};
 
 /// How links of packages are compared with what they must hold.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,21 +63,6 @@ pub(super) struct Walk<'a> {
     pub(super) waits: bool,
 }
 
-/// How far a listing is.
-enum Cursor {
-    Start,
-    Behind(String),
-    End,
-}
-
-/// Something that a listing found.
-struct Listed {
-    place: Place,
-    size: u64,
-    state: Version,
-    age: Option<Duration>,
-}
-
 impl<'a> Walk<'a> {
     pub(super) fn new(catalogue: &'a Catalogue, needs: &'a Needs, reach: Reach, compare: Compare) -> Self {
         Self {
@@ -93,11 +79,18 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn pages<'p>(&self, prefix: &'p str) -> Pages<'p>
+    where
+        'a: 'p,
+    {
+        Pages::new(self.catalogue.storage().as_ref(), prefix)
+    }
+
     /// Walks through repositories: all, or those under a prefix.
     pub(super) async fn repositories(&mut self, prefix: &str) -> Result<(), StorageError> {
         let mut current: Option<(Repository, Vec<Listed>)> = None;
-        let mut cursor = Cursor::Start;
-        while let Some(page) = self.page(prefix, &mut cursor).await? {
+        let mut pages = self.pages(prefix);
+        while let Some(page) = pages.next().await? {
             for listed in page {
                 let Some(repository) = repository(&listed.place) else { continue };
                 match &mut current {
@@ -119,8 +112,8 @@ impl<'a> Walk<'a> {
 
     /// Walks through claims of numbers.
     pub(super) async fn claims(&mut self, prefix: &str) -> Result<(), StorageError> {
-        let mut cursor = Cursor::Start;
-        while let Some(page) = self.page(prefix, &mut cursor).await? {
+        let mut pages = self.pages(prefix);
+        while let Some(page) = pages.next().await? {
             for listed in page {
                 if matches!(listed.place, Place::Release(..)) && !self.needs.has(&listed.place) {
                     self.remove(&listed.place, &listed.state, listed.age).await?;
@@ -132,8 +125,8 @@ impl<'a> Walk<'a> {
 
     /// Walks through the bytes. To be called behind [`Walk::repositories`].
     pub(super) async fn blobs(&mut self) -> Result<(), StorageError> {
-        let mut cursor = Cursor::Start;
-        while let Some(page) = self.page(keys::BLOBS, &mut cursor).await? {
+        let mut pages = self.pages(keys::BLOBS);
+        while let Some(page) = pages.next().await? {
             let mut left_over = Vec::new();
             for Listed { place, state, age, .. } in page {
                 let Place::Blob(digest) = &place else { continue };
@@ -170,28 +163,6 @@ impl<'a> Walk<'a> {
             self.catalogue.make_right(&wrong, self.needs).await?;
         }
         Ok(())
-    }
-
-    /// The places on the next page; nothing behind the last one.
-    async fn page(&self, prefix: &str, cursor: &mut Cursor) -> Result<Option<Vec<Listed>>, StorageError> {
-        let after = match cursor {
-            Cursor::Start => None,
-            Cursor::Behind(last) => Some(last.as_str()),
-            Cursor::End => return Ok(None),
-        };
-        let page = self.catalogue.storage().list(Listing { prefix, folders: false, after, limit: PAGE }).await?;
-        *cursor = match page.items.last() {
-            Some(last) if page.more => Cursor::Behind(last.name().to_owned()),
-            _ => Cursor::End,
-        };
-        let listed = |item| match item {
-            // What isn't of the tree is nobody's to judge.
-            Item::Object { key, size, version, age } => {
-                Place::of(&key).map(|place| Listed { place, size, state: version, age })
-            }
-            Item::Folder(_) => None,
-        };
-        Ok(Some(page.items.into_iter().filter_map(listed).collect()))
     }
 
     async fn repository(&mut self, listed: Vec<Listed>) -> Result<(), StorageError> {
@@ -288,7 +259,7 @@ impl<'a> Walk<'a> {
 
     /// Writes a link that is still as it was. Who changed it meanwhile knows better.
     async fn write(&self, key: &Key, held: &Held, state: &Version) -> Result<Version, StorageError> {
-        let bytes = held.bytes().map_err(|error| StorageError::from_io(key.as_str(), error.into()))?;
+        let bytes = held.document(key)?;
         match self.catalogue.storage().put(key, bytes, Condition::Unchanged(state.clone())).await {
             Err(StorageError::ConditionFailed { .. } | StorageError::NotFound { .. }) => Ok(state.clone()),
             other => other,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use api::{PackageContent, State};
 use axum::body::Body;
 use http::{Method, StatusCode};
+use server::digest::Digest;
 use server::storage::memory::MemoryStorage;
 
 use crate::common::bundles::package;
@@ -140,4 +141,14 @@ async fn a_list_without_what_could_not_be_read_for_now_is_never_given() {
         assert_eq!(client.get("/api/v1/packages").await.status, StatusCode::SERVICE_UNAVAILABLE, "call {call}");
         assert_eq!(client.get("/api/v1/packages").await.json(), whole);
     }
+}
+
+#[tokio::test]
+async fn what_an_uploaded_package_says_of_its_images_is_listed() {
+    let client = client().await;
+    let redis = package("redis", "1", "redis:5").referrer("redis:5", "application/vnd.example.signature", b"signature");
+    assert_eq!(bring(&client, &redis).await.state, State::Added);
+    let path = format!("/v2/docker.io/library/redis/referrers/{}", redis.manifest_digest("redis:5"));
+    let listed = client.get(&path).await.json();
+    assert_eq!(listed["manifests"][0]["digest"], Digest::sha256(&redis.referrer_bytes(0)).to_string());
 }
