@@ -11,7 +11,6 @@ mod client;
 mod clock;
 mod config;
 mod credentials;
-mod data_id;
 mod envelope;
 mod failure;
 mod inner;

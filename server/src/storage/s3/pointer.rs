@@ -17,7 +17,6 @@ const BELIEVED: Duration = Duration::from_mins(5);
 /// Where the bytes of a blob are.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Pointer {
-    #[serde(with = "super::data_id")]
     pub data: Uuid,
     pub size: u64,
 }

@@ -23,7 +23,6 @@ pub(super) struct State {
     /// State of the hash over them.
     hash: String,
     /// Where they go.
-    #[serde(with = "super::data_id")]
     pub data: Uuid,
     /// The multipart upload, once there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
