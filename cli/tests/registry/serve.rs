@@ -16,7 +16,8 @@ fn bundles_of_a_folder_are_served_read_only() {
     built(folder.path(), "one", "1", &[b"one"], &[b"layer"]);
     built(folder.path(), "two", "2", &[b"two"], &[]);
     let server = format!("--server={}", crate::server::program().display());
-    let arguments = ["registry", "serve", ".", "--listen=127.0.0.1:0", &server];
+    fs::create_dir(folder.path().join("work")).unwrap();
+    let arguments = ["registry", "serve", ".", "--listen=127.0.0.1:0", "--work-directory=work", &server];
     let mut child = program(folder.path(), &arguments).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
@@ -45,8 +46,19 @@ fn bundles_of_a_folder_are_served_read_only() {
             assert!(refused.text().await.unwrap().contains("read-only"));
         }
     });
+    #[cfg(unix)]
+    {
+        assert!(signal("-TERM", &child.id().to_string()));
+        assert!(child.wait().unwrap().success() && names(&folder.path().join("work")).is_empty());
+    }
+    #[cfg(not(unix))]
     child.kill().unwrap();
-    child.wait().unwrap();
+}
+
+/// Sends a signal to a process; whether there is one.
+#[cfg(unix)]
+fn signal(signal: &str, process: &str) -> bool {
+    Command::new("kill").args([signal, process]).stderr(Stdio::null()).status().unwrap().success()
 }
 
 #[test]
@@ -81,10 +93,6 @@ fn an_interrupt_before_anything_is_served_leaves_neither_store_nor_server() {
         while !fs::read_to_string(&noted).is_ok_and(|text| text.ends_with('\n')) {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let signal = |signal: &str, process: &str| {
-            let mut kill = Command::new("kill");
-            kill.args([signal, process]).stderr(Stdio::null()).status().unwrap().success()
-        };
         assert!(signal("-INT", &child.id().to_string()));
         let ended = child.wait_with_output().unwrap();
         let err = String::from_utf8(ended.stderr).unwrap();
