@@ -3,63 +3,21 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use common::kubernetes::{self, AUDIENCE, ApiServer};
 use common::{Answer, Client, Setup, spec};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use server::auth::Auth;
-use server::auth::kubernetes::Kubernetes;
 use server::storage::memory::MemoryStorage;
 
-const AUDIENCE: &str = "registry.dcos.io/apps/main";
-
-/// What the API server was asked, and whether it answers at all.
-#[derive(Clone, Default)]
-struct ApiServer {
-    reviews: Arc<AtomicUsize>,
-    asked: Arc<Mutex<Vec<Value>>>,
-    down: bool,
-}
-
-impl ApiServer {
-    fn client(&self) -> kube::Client {
-        let this = self.clone();
-        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
-            let this = this.clone();
-            async move {
-                if this.down {
-                    return Err(std::io::Error::other("connection refused"));
-                }
-                let path = request.uri().path().to_owned();
-                let body = request.into_body().collect().await.unwrap().to_bytes();
-                let mut review: Value = serde_json::from_slice(&body).unwrap();
-                if path.ends_with("/tokenreviews") {
-                    this.reviews.fetch_add(1, Ordering::SeqCst);
-                    review["status"] = token_status(&review["spec"]);
-                } else {
-                    this.asked.lock().unwrap().push(review["spec"].clone());
-                    let user = review["spec"]["user"].as_str().unwrap();
-                    let verb = review["spec"]["resourceAttributes"]["verb"].as_str().unwrap();
-                    review["status"] = json!({ "allowed": rights(user).contains(&verb) });
-                }
-                Ok(Response::builder().status(201).body(Body::from(review.to_string())).unwrap())
-            }
-        });
-        kube::Client::new(service, "default")
-    }
-}
-
-/// `<user>` is a good token; `foreign-<user>` is one for somebody else.
-fn token_status(spec: &Value) -> Value {
-    let token = spec["token"].as_str().unwrap();
-    assert_eq!(spec["audiences"], json!([AUDIENCE]));
+/// Tokens of `reader`, `writer` and `nobody` are their names; two are not for this registry; the rest are none.
+fn review(token: &str) -> Value {
     match token {
         "reader" | "writer" | "nobody" => json!({
             "authenticated": true, "audiences": [AUDIENCE],
@@ -69,20 +27,20 @@ fn token_status(spec: &Value) -> Value {
             json!({ "authenticated": true, "audiences": ["https://kubernetes"], "user": { "username": "writer" } })
         }
         "no-audience" => json!({ "authenticated": true, "user": { "username": "writer" } }),
-        _ => json!({ "authenticated": false, "error": "expired" }),
+        _ => kubernetes::nobody(),
     }
 }
 
-fn rights(user: &str) -> &'static [&'static str] {
-    BTreeMap::from([("reader", &["get"][..]), ("writer", &["get", "create", "delete"])])
-        .get(user)
-        .copied()
-        .unwrap_or(&[])
+fn api_server() -> ApiServer {
+    ApiServer::new(review, |user, verb| match user {
+        "reader" => verb == "get",
+        "writer" => matches!(verb, "get" | "create" | "delete"),
+        _ => false,
+    })
 }
 
 async fn with(server: &ApiServer, anonymous_pull: bool) -> Client {
-    let auth = Auth::Kubernetes(Kubernetes::new(server.client(), AUDIENCE.into(), "apps".into()));
-    Setup { auth, anonymous_pull, ..Setup::on(Arc::new(MemoryStorage::new())) }.start().await.unwrap()
+    Setup { auth: server.auth(), anonymous_pull, ..Setup::on(Arc::new(MemoryStorage::new())) }.start().await.unwrap()
 }
 
 async fn ask(client: &Client, method: Method, path: &str, token: Option<&str>) -> Answer {
@@ -103,7 +61,7 @@ const WRITES: [(Method, &str, &str); 6] = [
 
 #[tokio::test]
 async fn a_write_without_a_token_is_401_and_says_how_to_get_in() {
-    let client = with(&ApiServer::default(), true).await;
+    let client = with(&api_server(), true).await;
     for (method, path, _) in WRITES {
         let answer = ask(&client, method, path, None).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
@@ -119,7 +77,7 @@ async fn a_write_without_a_token_is_401_and_says_how_to_get_in() {
 
 #[tokio::test]
 async fn tokens_that_are_not_for_this_registry_are_401() {
-    let server = ApiServer::default();
+    let server = api_server();
     let client = with(&server, true).await;
     for token in ["expired", "foreign", "no-audience", "e30.e30.", "a b"] {
         let answer = ask(&client, Method::PUT, "/api/v1/declarations/u", Some(token)).await;
@@ -130,7 +88,7 @@ async fn tokens_that_are_not_for_this_registry_are_401() {
 
 #[tokio::test]
 async fn a_token_without_the_right_is_403_and_names_what_is_missing() {
-    let client = with(&ApiServer::default(), true).await;
+    let client = with(&api_server(), true).await;
     for (method, path, verb) in WRITES {
         let answer = ask(&client, method, path, Some("reader")).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
@@ -140,7 +98,7 @@ async fn a_token_without_the_right_is_403_and_names_what_is_missing() {
 
 #[tokio::test]
 async fn a_token_with_the_right_gets_through_as_bearer_and_as_password() {
-    let server = ApiServer::default();
+    let server = api_server();
     let client = with(&server, true).await;
     assert_eq!(ask(&client, Method::PUT, "/api/v1/declarations/u", Some("writer")).await.status, StatusCode::OK);
     assert_eq!(ask(&client, Method::PUT, "/v2/a/manifests/x", Some("writer")).await.status, StatusCode::BAD_REQUEST);
@@ -157,7 +115,7 @@ async fn a_token_with_the_right_gets_through_as_bearer_and_as_password() {
 
 #[tokio::test]
 async fn a_token_is_reviewed_once_in_a_while_good_or_bad() {
-    let server = ApiServer::default();
+    let server = api_server();
     let client = with(&server, true).await;
     for _ in 0..3 {
         ask(&client, Method::GET, "/api/v1/packages", Some("reader")).await;
@@ -171,7 +129,9 @@ async fn a_token_is_reviewed_once_in_a_while_good_or_bad() {
 
 #[tokio::test]
 async fn an_api_server_that_is_down_makes_503_not_401() {
-    let client = with(&ApiServer { down: true, ..ApiServer::default() }, false).await;
+    let mut server = api_server();
+    server.down = true;
+    let client = with(&server, false).await;
     for path in ["/api/v1/packages", "/v2/", "/auth/token"] {
         let answer = ask(&client, Method::GET, path, Some("writer")).await;
         assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "5"), "{path}");
@@ -181,7 +141,7 @@ async fn an_api_server_that_is_down_makes_503_not_401() {
 
 #[tokio::test]
 async fn reading_is_open_but_for_the_api_and_closed_pulls() {
-    let server = ApiServer::default();
+    let server = api_server();
     let open = with(&server, true).await;
     let closed = with(&server, false).await;
     for path in ["/", "/health", "/repo", "/v2/", "/v2/_catalog"] {
@@ -201,7 +161,7 @@ async fn reading_is_open_but_for_the_api_and_closed_pulls() {
 
 #[tokio::test]
 async fn the_realm_turns_a_password_into_the_token_that_it_is() {
-    let client = with(&ApiServer::default(), false).await;
+    let client = with(&api_server(), false).await;
     let basic = |token: &str| format!("Basic {}", STANDARD.encode(format!("x:{token}")));
     let answer = client.get_with("/auth/token?service=x&scope=y", &[("authorization", &basic("reader"))]).await;
     assert_eq!((answer.status, answer.json()["token"].as_str()), (StatusCode::OK, Some("reader")));
@@ -217,7 +177,7 @@ async fn the_realm_turns_a_password_into_the_token_that_it_is() {
 
 #[tokio::test]
 async fn denials_are_in_the_audit_trail_and_tokens_never_are() {
-    let client = with(&ApiServer::default(), true).await;
+    let client = with(&api_server(), true).await;
     ask(&client, Method::DELETE, "/v2/a/manifests/x", Some("secret-token")).await;
     ask(&client, Method::DELETE, "/v2/a/manifests/x?access_token=secret-token", Some("reader")).await;
     let lines = client.audit.kept();

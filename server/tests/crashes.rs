@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use api::{DeclarationSpec, State};
 use common::bundles::package;
-use common::faulty::{Faulty, When};
+use common::faulty::{Faulty, When, at_every_call};
 use common::source::Source;
+use common::until::until;
 use common::{Client, Setup, spec};
 use http::StatusCode;
 use server::storage::memory::MemoryStorage;
@@ -27,17 +28,6 @@ async fn state(client: &Client) -> Shown {
         }
     }
     (client.catalogue().await, tags, client.keys().await)
-}
-
-/// Everything that a tag leads to can be pulled.
-async fn pullable(client: &Client) {
-    for key in client.keys().await {
-        let Some(rest) = key.strip_prefix("repositories/") else { continue };
-        let path =
-            rest.replace("/_manifests/sha256/", "/manifests/sha256:").replace("/_blobs/sha256/", "/blobs/sha256:");
-        let answer = client.get(&format!("/v2/{}", path.replace("/_tags/", "/manifests/"))).await;
-        assert_eq!(answer.status, StatusCode::OK, "{key}");
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -81,14 +71,12 @@ impl Case {
             Walk::Withdraw => {
                 let path = "/api/v1/declarations/u";
                 client.call(http::Method::DELETE, path, &[], axum::body::Body::empty()).await;
-                for _ in 0..3000 {
+                until("the withdrawal ends", async || {
                     let answer = client.get(path).await;
-                    if answer.status == StatusCode::NOT_FOUND || answer.json().get("message").is_some() {
-                        return None;
-                    }
-                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-                }
-                panic!("the withdrawal never ends");
+                    answer.status == StatusCode::NOT_FOUND || answer.json().get("message").is_some()
+                })
+                .await;
+                None
             }
         }
     }
@@ -98,7 +86,7 @@ fn memory() -> Arc<dyn Storage> {
     Arc::new(MemoryStorage::new())
 }
 
-/// Runs the walk with a fault at every call in turn. `make` gives a new store each time.
+/// Runs the walk with a fault at every call in turn.
 async fn every_fault(walk: Walk, fault: fn(usize) -> When) {
     let case = Case::new().await;
     let before = state(&case.prepared(walk, memory()).await).await;
@@ -106,8 +94,7 @@ async fn every_fault(walk: Walk, fault: fn(usize) -> When) {
     case.go(walk, &whole).await;
     let after = state(&whole).await;
     assert_ne!(before, after);
-    let mut n = 1;
-    loop {
+    at_every_call(20, async |n| {
         let storage = memory();
         let prepared = case.prepared(walk, Arc::clone(&storage)).await;
         drop(prepared);
@@ -119,13 +106,10 @@ async fn every_fault(walk: Walk, fault: fn(usize) -> When) {
         let restarted = Setup::on(Arc::clone(&storage)).start().await.unwrap();
         let found = state(&restarted).await;
         assert!(found == before || found == after, "fault {n}: {found:?}\nis neither {before:?}\nnor {after:?}");
-        pullable(&restarted).await;
-        if faulty.calls() < n {
-            break;
-        }
-        n += 1;
-    }
-    assert!(n > 20, "only {n} calls were tried");
+        restarted.pullable().await;
+        faulty.calls()
+    })
+    .await;
     assert!(case.source.requests() > 0);
 }
 
@@ -170,7 +154,7 @@ async fn after_a_death_the_same_declaration_succeeds() {
         }
         let restarted = Setup::on(storage).start().await.unwrap();
         restarted.add("u", &case.one).await;
-        pullable(&restarted).await;
+        restarted.pullable().await;
     }
 }
 
@@ -185,7 +169,7 @@ async fn a_full_store_refuses_what_is_new_and_still_serves_and_withdraws() {
     assert_eq!(state(&client).await, before);
     client.withdraw("u").await;
     assert_eq!(client.catalogue().await, ["other 1"]);
-    pullable(&client).await;
+    client.pullable().await;
     // With room again, the tag that had to move is there.
     let restarted = Setup::on(storage).start().await.unwrap();
     let tag = restarted.get("/v2/docker.io/library/redis/manifests/5").await;
@@ -196,28 +180,22 @@ async fn a_full_store_refuses_what_is_new_and_still_serves_and_withdraws() {
 async fn a_stumble_while_adding_is_undone_also_while_something_is_in_quarantine() {
     let case = Case::new().await;
     let broken = keys::quarantined(&keys::entry(&"pmrg4".parse().unwrap()));
-    let mut n = 1;
-    loop {
+    at_every_call(10, async |n| {
         let storage = memory();
         storage.put(&broken, "".into(), Condition::Absent).await.unwrap();
         let prepared = case.prepared(Walk::Add, Arc::clone(&storage)).await;
         let (catalogue, tags, _) = state(&prepared).await;
-        let start = Faulty::new(Arc::clone(&storage), When::From(usize::MAX));
-        let start = Arc::new(start);
-        Setup::on(Arc::clone(&start) as _).start().await.unwrap();
         // The start goes well; what is behind it stumbles.
-        let faulty = Arc::new(Faulty::new(storage, When::Only(start.calls() + n)));
+        let faulty = Arc::new(Faulty::new(storage, When::Never));
         let client = Setup::on(Arc::clone(&faulty) as _).start().await.unwrap();
+        faulty.fail(When::Only(n));
         let done = case.go(Walk::Add, &client).await;
         let calls = faulty.calls();
         if done == Some(State::Failed) {
             let found = state(&client).await;
             assert_eq!((found.0, found.1), (catalogue, tags), "fault {n}");
         }
-        if calls < start.calls() + n {
-            break;
-        }
-        n += 1;
-    }
-    assert!(n > 10, "only {n} calls were tried");
+        calls
+    })
+    .await;
 }

@@ -6,22 +6,20 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::{DeclarationSpec, FailureReason, PackageSource};
+use api::{DeclarationSpec, FailureReason};
 use bundle::model::Bundle;
 use bytes::Bytes;
-use common::bundles::package;
+use common::bundles::{bare, intent, package};
 use common::source::Source;
+use common::stores::Store;
 use common::{Client, Setup, keys, spec};
 use http::StatusCode;
-use server::catalogue::entry::Declared;
-use server::catalogue::{Catalogue, Intent, Number, OnConflict, Options, PublishError};
+use server::catalogue::{Catalogue, OnConflict, Options, PublishError};
 use server::ingest::IngestError;
 use server::storage::keys::Place;
 use server::storage::memory::MemoryStorage;
-use server::storage::{Condition, Key, Storage};
+use server::storage::{Condition, Key};
 use tokio_util::sync::CancellationToken;
-
-type Store = Arc<dyn Storage>;
 
 async fn start(storage: &Store) -> Client {
     Setup::on(Arc::clone(storage)).start().await.unwrap()
@@ -199,35 +197,18 @@ async fn a_declaration_that_memory_does_not_know_is_withdrawn_from_the_store() {
 }
 
 fn bundle(signatures: usize) -> Bundle {
-    Bundle {
-        metadata: b"{}".to_vec(),
-        manifest: None,
-        index: None,
-        signatures: vec![vec![b' '; 8 << 20]; signatures],
-        packaging_version: "4.0".into(),
-        name: "redis".into(),
-        version: "1".into(),
-        files: vec![],
-        images: vec![],
-        content_digest: "sha256:x".into(),
-        size: 0,
-    }
-}
-
-fn intent() -> Intent {
-    let declaration = Declared { id: "u".into(), source: "s".into(), by: "a/b".into() };
-    Intent { number: Number::From(1), source: PackageSource::Url, declaration }
+    Bundle { signatures: vec![vec![b' '; 8 << 20]; signatures], ..bare("redis", "1") }
 }
 
 #[tokio::test]
 async fn what_could_not_be_read_again_is_not_published() {
     let catalogue = Catalogue::new(Arc::new(MemoryStorage::new()));
     let token = CancellationToken::new();
-    let refused = catalogue.publish(bundle(8), intent(), &token).await.unwrap_err();
+    let refused = catalogue.publish(bundle(8), intent("u"), &token).await.unwrap_err();
     assert!(matches!(refused, PublishError::TooLarge { .. }), "{refused}");
     assert_eq!(IngestError::from(refused).reason(), FailureReason::InvalidBundle);
     assert!(keys(catalogue.storage().as_ref()).await.is_empty());
-    catalogue.publish(bundle(7), intent(), &token).await.unwrap();
+    catalogue.publish(bundle(7), intent("u"), &token).await.unwrap();
     assert_eq!(catalogue.packages(|_| ()).await.unwrap().len(), 1);
 }
 
@@ -236,7 +217,7 @@ async fn what_was_cancelled_before_its_turn_is_not_published() {
     let catalogue = Catalogue::new(Arc::new(MemoryStorage::new()));
     let token = CancellationToken::new();
     token.cancel();
-    let refused = catalogue.publish(bundle(0), intent(), &token).await.unwrap_err();
+    let refused = catalogue.publish(bundle(0), intent("u"), &token).await.unwrap_err();
     assert!(matches!(refused, PublishError::Cancelled), "{refused}");
     assert!(keys(catalogue.storage().as_ref()).await.is_empty());
 }

@@ -10,50 +10,21 @@ use std::time::Duration;
 use api::{Declaration, FailureReason, State};
 use axum::body::Body;
 use common::bundles::package;
-use common::faulty::{Faulty, When};
-use common::s3_server::Kind;
+use common::faulty::{Faulty, When, at_every_call};
 use common::shared::Shared;
 use common::source::{Serve, Source};
-use common::{Client, Setup, keys as all_keys, spec, stores};
+use common::stores::{Store, Stores};
+use common::until::until;
+use common::{Client, Setup, keys as all_keys, spec};
 use futures::future::join_all;
 use http::{Method, StatusCode};
 use server::catalogue::{Catalogue, OnConflict, Options};
-use server::storage::file::FileStorage;
+use server::storage::keys;
 use server::storage::memory::MemoryStorage;
-use server::storage::{Storage, keys};
 use tokio::sync::Semaphore;
 
-type Store = Arc<dyn Storage>;
-
-/// Makes each test run on every store, as several instances share it.
-macro_rules! on_every_store {
-    ($($name:ident)*) => {
-        mod memory {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::Arc::new(super::Shared::new(super::Arc::new(super::MemoryStorage::new())))).await;
-            })*
-        }
-        mod file {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                let folder = tempfile::tempdir().unwrap();
-                let storage = super::FileStorage::open(folder.path()).unwrap();
-                super::$name(super::Arc::new(super::Shared::new(super::Arc::new(storage)))).await;
-            })*
-        }
-        mod minio {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                if let Some(store) = super::stores::s3(super::Kind::Minio).await {
-                    super::$name(store).await;
-                }
-            })*
-        }
-    };
-}
-
-on_every_store! {
+crate::on_stores! {
+    on three_instances shared_file minio versitygw:
     of_racing_declarations_of_one_name_and_version_exactly_one_wins
     racing_versions_of_one_name_have_numbers_of_their_own
     a_declaration_on_its_way_is_known_everywhere_and_fetched_once
@@ -68,37 +39,21 @@ async fn start(store: &Store) -> Client {
     Setup::on(Arc::clone(store)).start().await.unwrap()
 }
 
-async fn three(store: &Store) -> Vec<Client> {
-    join_all((0..3).map(|_| start(store))).await
-}
-
-/// Everything that links and tags lead to can be pulled.
-async fn pullable(client: &Client) {
-    for key in client.keys().await {
-        let Some(rest) = key.strip_prefix("repositories/") else { continue };
-        let path =
-            rest.replace("/_manifests/sha256/", "/manifests/sha256:").replace("/_blobs/sha256/", "/blobs/sha256:");
-        let answer = client.get(&format!("/v2/{}", path.replace("/_tags/", "/manifests/"))).await;
-        assert_eq!(answer.status, StatusCode::OK, "{key}");
-    }
+async fn three(stores: &Stores) -> Vec<Client> {
+    let start = async || Setup::on(stores.next()).start().await.unwrap();
+    join_all((0..3).map(|_| start())).await
 }
 
 /// All instances show this catalogue, at the latest when what they saw is a second old.
 async fn all_show(instances: &[Client], expected: &[&str]) {
     for instance in instances {
-        for attempt in 0.. {
-            let shown = instance.catalogue().await;
-            if shown == expected {
-                break;
-            }
-            assert!(attempt < 30, "{shown:?} is not {expected:?}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        until(&format!("an instance shows {expected:?}"), async || instance.catalogue().await == expected).await;
     }
 }
 
-async fn of_racing_declarations_of_one_name_and_version_exactly_one_wins(store: Store) {
-    let (instances, source) = (three(&store).await, Source::start().await);
+/// faults.md 35, at once through all instances.
+async fn of_racing_declarations_of_one_name_and_version_exactly_one_wins(stores: Stores) {
+    let (instances, source) = (three(&stores).await, Source::start().await);
     for round in 0..4 {
         let version = round.to_string();
         let specs: Vec<_> = (0..3)
@@ -113,13 +68,13 @@ async fn of_racing_declarations_of_one_name_and_version_exactly_one_wins(store: 
         let added = done.iter().filter(|declaration| declaration.state == State::Added).count();
         let refused = |declaration: &&Declaration| declaration.reason == Some(FailureReason::AlreadyDeclared);
         assert_eq!((added, done.iter().filter(refused).count()), (1, 2), "{done:?}");
-        pullable(&instances[0]).await;
+        instances[0].pullable().await;
     }
     all_show(&instances, &["redis 3", "redis 2", "redis 1", "redis 0"]).await;
 }
 
-async fn racing_versions_of_one_name_have_numbers_of_their_own(store: Store) {
-    let (instances, source) = (three(&store).await, Source::start().await);
+async fn racing_versions_of_one_name_have_numbers_of_their_own(stores: Stores) {
+    let (instances, source) = (three(&stores).await, Source::start().await);
     let races = (0..12).map(|number| {
         let (instance, version) = (&instances[number % 3], number.to_string());
         let spec = spec(&source.bytes(&version, package("redis", &version, "redis:5").bytes()));
@@ -133,15 +88,13 @@ async fn racing_versions_of_one_name_have_numbers_of_their_own(store: Store) {
     assert_eq!(next, 1_700_000_012);
 }
 
-async fn a_declaration_on_its_way_is_known_everywhere_and_fetched_once(store: Store) {
-    let (instances, source) = (three(&store).await, Source::start().await);
+async fn a_declaration_on_its_way_is_known_everywhere_and_fetched_once(stores: Stores) {
+    let (instances, source) = (three(&stores).await, Source::start().await);
     let gate = Arc::new(Semaphore::new(0));
     let bytes = package("redis", "1", "redis:5").bytes();
     let wanted = spec(&source.serve("x", Serve::Waiting(bytes.into(), Arc::clone(&gate))));
     instances[0].put("u", &wanted).await;
-    while source.requests() == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("it is fetched", async || source.requests() > 0).await;
     for instance in &instances {
         for answer in [instance.get("/api/v1/declarations/u").await, instance.put("u", &wanted).await] {
             assert_eq!(answer.status, StatusCode::OK);
@@ -150,7 +103,7 @@ async fn a_declaration_on_its_way_is_known_everywhere_and_fetched_once(store: St
         }
     }
     // Nothing that is secret is shared, nor where it is.
-    let record = common::text(store.as_ref(), &keys::declaration(&"u".parse().unwrap())).await;
+    let record = common::text(stores.next().as_ref(), &keys::declaration(&"u".parse().unwrap())).await;
     assert!(!record.contains("127.0.0.1"), "{record}");
     gate.add_permits(1);
     for instance in &instances {
@@ -159,8 +112,8 @@ async fn a_declaration_on_its_way_is_known_everywhere_and_fetched_once(store: St
     assert_eq!(source.requests(), 1);
 }
 
-async fn another_source_through_another_instance_takes_over(store: Store) {
-    let (instances, source) = (three(&store).await, Source::start().await);
+async fn another_source_through_another_instance_takes_over(stores: Stores) {
+    let (instances, source) = (three(&stores).await, Source::start().await);
     let gate = Arc::new(Semaphore::new(0));
     let slow = package("redis", "1", "redis:5").bytes();
     let slow = spec(&source.serve("slow", Serve::Waiting(slow.into(), Arc::clone(&gate))));
@@ -178,22 +131,16 @@ async fn another_source_through_another_instance_takes_over(store: Store) {
     // And back, through the third.
     instances[2].add("u", &slow).await;
     all_show(&instances, &["redis 1"]).await;
-    pullable(&instances[0]).await;
+    instances[0].pullable().await;
 }
 
 async fn gone(instance: &Client, id: &str) {
     let path = format!("/api/v1/declarations/{id}");
-    for _ in 0..300 {
-        if instance.get(&path).await.status == StatusCode::NOT_FOUND {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{id} never goes");
+    until(&format!("{id} goes"), async || instance.get(&path).await.status == StatusCode::NOT_FOUND).await;
 }
 
-async fn what_one_added_another_withdraws(store: Store) {
-    let (instances, source) = (three(&store).await, Source::start().await);
+async fn what_one_added_another_withdraws(stores: Stores) {
+    let (instances, source) = (three(&stores).await, Source::start().await);
     let wanted = spec(&source.bytes("x", package("redis", "1", "redis:5").bytes()));
     instances[0].add("u", &wanted).await;
     instances[1].withdraw("u").await;
@@ -201,22 +148,20 @@ async fn what_one_added_another_withdraws(store: Store) {
         gone(instance, "u").await;
     }
     all_show(&instances, &[]).await;
-    assert!(all_keys(store.as_ref()).await.iter().all(|key| !key.starts_with("declarations/")));
+    assert!(all_keys(stores.next().as_ref()).await.iter().all(|key| !key.starts_with("declarations/")));
     let again = instances[2].call(Method::DELETE, "/api/v1/declarations/u", &[], Body::empty()).await;
     assert_eq!(again.status, StatusCode::NOT_FOUND);
     instances[0].add("u", &wanted).await;
     all_show(&instances, &["redis 1"]).await;
 }
 
-async fn what_is_on_its_way_in_one_another_withdraws(store: Store) {
-    let (instances, source) = (three(&store).await, Source::start().await);
+async fn what_is_on_its_way_in_one_another_withdraws(stores: Stores) {
+    let (instances, source) = (three(&stores).await, Source::start().await);
     let gate = Arc::new(Semaphore::new(0));
     let bytes = package("redis", "1", "redis:5").bytes();
     let wanted = spec(&source.serve("x", Serve::Waiting(bytes.into(), Arc::clone(&gate))));
     instances[0].put("u", &wanted).await;
-    while source.requests() == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("it is fetched", async || source.requests() > 0).await;
     instances[1].withdraw("u").await;
     gate.add_permits(1);
     for instance in &instances {
@@ -224,14 +169,14 @@ async fn what_is_on_its_way_in_one_another_withdraws(store: Store) {
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
     all_show(&instances, &[]).await;
-    assert!(all_keys(store.as_ref()).await.iter().all(|key| !key.starts_with("packages/")));
+    assert!(all_keys(stores.next().as_ref()).await.iter().all(|key| !key.starts_with("packages/")));
 }
 
-async fn nothing_published_is_fetched_again_by_whoever_is_asked(store: Store) {
-    let (instances, source) = (three(&store).await, Source::start().await);
+async fn nothing_published_is_fetched_again_by_whoever_is_asked(stores: Stores) {
+    let (instances, source) = (three(&stores).await, Source::start().await);
     let wanted = spec(&source.bytes("x", package("redis", "1", "redis:5").bytes()));
     instances[0].add("u", &wanted).await;
-    let late = start(&store).await;
+    let late = start(&stores.next()).await;
     for instance in instances.iter().chain([&late]) {
         assert_eq!(instance.settled("u").await.package.unwrap().version, "1");
         assert_eq!(instance.add("u", &wanted).await.package.unwrap().release_version, 1_700_000_000);
@@ -239,11 +184,12 @@ async fn nothing_published_is_fetched_again_by_whoever_is_asked(store: Store) {
     assert_eq!(source.requests(), 1);
 }
 
-async fn other_content_takes_the_place_where_that_is_allowed(store: Store) {
+/// faults.md 35.
+async fn other_content_takes_the_place_where_that_is_allowed(stores: Stores) {
     let source = Source::start().await;
     let with = |on_conflict| {
         let options = Options { on_conflict, ..Options::default() };
-        Setup { options, ..Setup::on(Arc::clone(&store)) }.start()
+        Setup { options, ..Setup::on(stores.next()) }.start()
     };
     let (strict, lax) = (with(OnConflict::Reject).await.unwrap(), with(OnConflict::Replace).await.unwrap());
     let one = spec(&source.bytes("1", package("redis", "1", "redis:5").bytes()));
@@ -256,7 +202,7 @@ async fn other_content_takes_the_place_where_that_is_allowed(store: Store) {
     let replaced = lax.add("u", &other).await.package.unwrap();
     assert_ne!(replaced.digest, first.digest);
     assert_eq!(replaced.release_version, first.release_version);
-    pullable(&lax).await;
+    lax.pullable().await;
 }
 
 /// Catalogue and keys, once everything that nobody needs is collected.
@@ -265,7 +211,7 @@ async fn settled(store: &Store) -> (Vec<String>, Vec<String>) {
     let options = Options { grace_period: Duration::from_millis(1), ..Options::default() };
     tokio::time::sleep(Duration::from_millis(5)).await;
     Catalogue::with(Arc::clone(store), options).collect().await.unwrap();
-    pullable(&client).await;
+    client.pullable().await;
     let mut keys = client.keys().await;
     // What is said of a piece of work stays until its declaration is put or withdrawn again.
     keys.retain(|key| !key.starts_with("declarations/"));
@@ -285,8 +231,7 @@ async fn every_death(prepare: impl AsyncFn(&Client), work: impl AsyncFn(&Client)
     work(&start(&whole).await).await;
     let after = settled(&whole).await;
     assert_ne!(before, after);
-    let mut n = 1;
-    loop {
+    at_every_call(10, async |n| {
         let store = prepared().await;
         let faulty = Arc::new(Faulty::new(Arc::clone(&store), When::From(n)));
         if let Ok(client) = Setup::on(Arc::clone(&faulty) as _).start().await {
@@ -294,27 +239,20 @@ async fn every_death(prepare: impl AsyncFn(&Client), work: impl AsyncFn(&Client)
         }
         let found = settled(&store).await;
         assert!(found == before || found == after, "death {n}: {found:?}\nis neither {before:?}\nnor {after:?}");
-        if faulty.calls() < n {
-            break;
-        }
-        n += 1;
-    }
-    assert!(n > 10, "only {n} calls were tried");
+        faulty.calls()
+    })
+    .await;
 }
 
 /// Asks until it is where it stays, or can't be asked any more.
 async fn ended(client: &Client, id: &str) {
-    for _ in 0..1000 {
+    until(&format!("{id} ends"), async || {
         let answer = client.get(&format!("/api/v1/declarations/{id}")).await;
-        let underway = answer.status == StatusCode::OK
-            && answer.json()["message"].is_null()
-            && !matches!(answer.json()["state"].as_str(), Some("Added" | "Failed"));
-        if !underway {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    panic!("{id} never ends");
+        answer.status != StatusCode::OK
+            || !answer.json()["message"].is_null()
+            || matches!(answer.json()["state"].as_str(), Some("Added" | "Failed"))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

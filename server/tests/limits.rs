@@ -4,59 +4,36 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
 use clap::Parser;
 use common::bundles::package;
+use common::kubernetes::{ApiServer, nobody, user};
 use common::source::Source;
+use common::until::{found, until};
 use common::{Answer, Client, Setup, client, spec};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use server::auth::Auth;
-use server::auth::kubernetes::Kubernetes;
 use server::config::Arguments;
 use server::serve::start;
 use server::storage::memory::MemoryStorage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const AUDIENCE: &str = "registry.dcos.io/apps/main";
-
 /// An API server that knows the users `adder` (create), `publisher` (create, update) and nobody else.
-fn api_server(reviews: &Arc<AtomicUsize>) -> kube::Client {
-    let reviews = Arc::clone(reviews);
-    let service = tower::service_fn(move |request: Request<kube::client::Body>| {
-        let reviews = Arc::clone(&reviews);
-        async move {
-            let token_review = request.uri().path().ends_with("/tokenreviews");
-            let body = request.into_body().collect().await.unwrap().to_bytes();
-            let mut review: Value = serde_json::from_slice(&body).unwrap();
-            review["status"] = if token_review {
-                reviews.fetch_add(1, Ordering::SeqCst);
-                let token = review["spec"]["token"].as_str().unwrap();
-                let known = matches!(token, "adder" | "publisher");
-                json!({ "authenticated": known, "audiences": [AUDIENCE], "user": { "username": token } })
-            } else {
-                let user = review["spec"]["user"].as_str().unwrap();
-                let verb = review["spec"]["resourceAttributes"]["verb"].as_str().unwrap();
-                json!({ "allowed": matches!((user, verb), (_, "get" | "create") | ("publisher", "update")) })
-            };
-            Ok::<_, std::io::Error>(Response::builder().status(201).body(Body::from(review.to_string())).unwrap())
-        }
-    });
-    kube::Client::new(service, "default")
+fn api_server() -> ApiServer {
+    let review = |token: &str| if matches!(token, "adder" | "publisher") { user(token) } else { nobody() };
+    ApiServer::new(review, |user, verb| matches!((user, verb), (_, "get" | "create") | ("publisher", "update")))
 }
 
 fn redis() -> Vec<u8> {
     package("redis", "1", "redis:1").bytes()
 }
 
-async fn guarded(reviews: &Arc<AtomicUsize>) -> Client {
-    let auth = Auth::Kubernetes(Kubernetes::new(api_server(reviews), AUDIENCE.into(), "apps".into()));
-    Setup { auth, ..Setup::on(Arc::new(MemoryStorage::new())) }.start().await.unwrap()
+async fn guarded(server: &ApiServer) -> Client {
+    Setup { auth: server.auth(), ..Setup::on(Arc::new(MemoryStorage::new())) }.start().await.unwrap()
 }
 
 async fn put(client: &Client, id: &str, url: &str, token: &str) -> Answer {
@@ -67,19 +44,16 @@ async fn put(client: &Client, id: &str, url: &str, token: &str) -> Answer {
 
 async fn state(client: &Client, id: &str) -> Value {
     let path = format!("/api/v1/declarations/{id}");
-    for _ in 0..1000 {
+    found(&format!("{id} settles"), async || {
         let state = client.get_with(&path, &[("authorization", "Bearer adder")]).await.json()["state"].clone();
-        if state == "Added" || state == "Failed" {
-            return state;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    Value::Null
+        (state == "Added" || state == "Failed").then_some(state)
+    })
+    .await
 }
 
 #[tokio::test]
 async fn who_may_only_create_does_not_replace_what_is_published() {
-    let client = guarded(&Arc::default()).await;
+    let client = guarded(&api_server()).await;
     let source = Source::start().await;
     let (a, b) = (source.bytes("a", redis()), source.bytes("b", redis()));
     assert_eq!(put(&client, "u", &a, "adder").await.status, StatusCode::OK);
@@ -94,13 +68,13 @@ async fn who_may_only_create_does_not_replace_what_is_published() {
 
 #[tokio::test]
 async fn a_bad_token_is_refused_without_asking_each_time_and_stands_in_the_audit_trail() {
-    let reviews = Arc::default();
-    let client = guarded(&reviews).await;
+    let server = api_server();
+    let client = guarded(&server).await;
     for _ in 0..3 {
         let answer = client.get_with("/auth/token", &[("authorization", "Bearer secret-but-bad")]).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     }
-    assert_eq!(reviews.load(Ordering::SeqCst), 1);
+    assert_eq!(server.reviews.load(Ordering::SeqCst), 1);
     assert_eq!(client.get("/auth/token").await.status, StatusCode::UNAUTHORIZED);
     let lines = client.audit.kept();
     assert_eq!(lines.len(), 3, "{lines:?}");
@@ -119,14 +93,8 @@ async fn a_change_whose_client_has_gone_is_made_and_noted_all_the_same() {
     assert!(request.await.is_err());
     sender.try_send(Ok(serde_json::to_vec(&spec("http://127.0.0.1:1/x")).unwrap())).unwrap();
     drop(sender);
-    for _ in 0..1000 {
-        let lines = client.audit.kept();
-        if lines.iter().any(|line| line.contains("/api/v1/declarations/u")) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("the change is not in the audit trail");
+    let noted = async || client.audit.kept().iter().any(|line| line.contains("/api/v1/declarations/u"));
+    until("the change is in the audit trail", noted).await;
 }
 
 #[tokio::test]
@@ -147,14 +115,8 @@ async fn the_repository_is_what_is_published_however_often_it_was_asked_for_befo
     let head = client.call(Method::HEAD, "/repo", &[], Body::empty()).await;
     assert_eq!(head.header("content-length"), second.body.len().to_string());
     client.call(Method::DELETE, "/api/v1/declarations/u", &[], Body::empty()).await;
-    for _ in 0..1000 {
-        if client.get("/package/redis").await.status == StatusCode::NOT_FOUND {
-            assert_eq!(client.get("/repo").await.body, first.body);
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("the package does not go");
+    until("the package goes", async || client.get("/package/redis").await.status == StatusCode::NOT_FOUND).await;
+    assert_eq!(client.get("/repo").await.body, first.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

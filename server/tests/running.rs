@@ -3,16 +3,18 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use common::bundles::package;
+use common::process::Process;
+use common::skip::skip;
 use common::source::{Serve, Source};
 use common::spec;
+use common::until::until;
 use reqwest::{Certificate, Client, StatusCode};
 use server::config::Arguments;
 use server::serve::{Running, start};
@@ -78,10 +80,9 @@ async fn a_stand_alone_server_answers_on_both_ports_and_ends_in_order() {
     let text = client.get(format!("http://{admin}/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(text.contains(r#"package_registry_http_requests_total{area="v2",status="2xx"} 1"#), "{text}");
     drop(client);
-    let stopping = tokio::spawn(running.stop(Duration::from_millis(500)));
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let stopping = tokio::spawn(running.stop(Duration::from_secs(3)));
     let client = Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-    assert_eq!(status(&client, format!("http://{admin}/readyz")).await, 503);
+    until("it isn't ready", async || status(&client, format!("http://{admin}/readyz")).await == 503).await;
     assert_eq!(status(&client, format!("http://{address}/v2/")).await, 200);
     drop(client);
     stopping.await.unwrap();
@@ -101,15 +102,7 @@ async fn a_certificate_is_exchanged_without_a_restart() {
     let h2 = trusting(&first, false).get(&url).send().await.unwrap();
     assert_eq!(h2.version(), http::Version::HTTP_2);
     let second = put_pair(folder.path());
-    let mut exchanged = false;
-    for _ in 0..100 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        if trusting(&second, true).get(&url).send().await.is_ok() {
-            exchanged = true;
-            break;
-        }
-    }
-    assert!(exchanged);
+    until("it is exchanged", async || trusting(&second, true).get(&url).send().await.is_ok()).await;
     assert!(trusting(&first, true).get(&url).send().await.is_err());
     running.stop(Duration::ZERO).await;
 }
@@ -140,21 +133,18 @@ async fn a_request_that_runs_is_answered_before_the_end() {
 async fn put_and_wait(client: &Client, base: &str, url: &str) {
     let path = format!("{base}/api/v1/declarations/u");
     client.put(&path).body(serde_json::to_vec(&spec(url)).unwrap()).send().await.unwrap();
-    for _ in 0..600 {
-        let state: serde_json::Value = client.get(&path).send().await.unwrap().json().await.unwrap();
-        match state["state"].as_str() {
-            Some("Added") => return,
-            Some("Failed") => panic!("{state}"),
-            _ => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
-    panic!("never added");
+    until("it is added", async || {
+        let declaration: serde_json::Value = client.get(&path).send().await.unwrap().json().await.unwrap();
+        assert_ne!(declaration["state"], "Failed", "{declaration}");
+        declaration["state"] == "Added"
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_client_pulls_an_image_that_came_in_a_bundle() {
     if Command::new("skopeo").arg("--version").output().is_err() {
-        eprintln!("skipped: skopeo is not installed");
+        skip("skopeo is not installed");
         return;
     }
     let (source, folder) = (Source::start().await, tempfile::tempdir().unwrap());
@@ -181,61 +171,33 @@ async fn a_real_client_pulls_an_image_that_came_in_a_bundle() {
     running.stop(Duration::ZERO).await;
 }
 
-/// A server in a process of its own, and its address.
-fn process(store: &Path) -> (Child, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_package-registry-server"))
-        .args(["--plain-http", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--auth", "none"])
-        .args(["--source-allowed-cidr", "127.0.0.1/32", "--source-require-digest", "false", "--log-format", "json"])
-        .arg(format!("--storage=file://{}", store.display()))
-        .env("RUST_LOG", "info")
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    for line in lines {
-        let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
-        if let Some(address) = line["fields"]["address"].as_str() {
-            return (child, format!("http://{address}"));
-        }
-    }
-    child.wait().unwrap();
-    panic!("the server does not serve");
-}
-
-fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_killed_while_it_takes_a_package_in_leaves_nothing_of_it() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let (source, folder) = (Source::start().await, tempfile::tempdir().unwrap());
     let client = Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-    let (mut child, base) = process(folder.path());
+    let process = Process::start(folder.path());
+    let base = format!("http://{}", process.address);
     put_and_wait(&client, &base, &source.bytes("kept", package("kept", "1", "kept:1").bytes())).await;
     let big = package("big", "1", "big:1").file("big", "big.bin", &vec![7; 4 << 20]);
     let waiting = Serve::Waiting(big.bytes().into(), Arc::new(Semaphore::new(0)));
     let wanted = serde_json::to_vec(&spec(&source.serve("big", waiting))).unwrap();
     let path = format!("{base}/api/v1/declarations/v");
     client.put(&path).body(wanted).send().await.unwrap();
-    loop {
-        let state: serde_json::Value = client.get(&path).send().await.unwrap().json().await.unwrap();
-        if state["progress"]["bytesDone"].as_u64() > Some(1 << 20) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let (mut child, base) = process(folder.path());
+    until("a part of it has come", async || {
+        let declaration: serde_json::Value = client.get(&path).send().await.unwrap().json().await.unwrap();
+        declaration["progress"]["bytesDone"].as_u64() > Some(1 << 20)
+    })
+    .await;
+    process.kill();
+    let process = Process::start(folder.path());
+    let base = format!("http://{}", process.address);
     let text = client.get(format!("{base}/repo")).send().await.unwrap().text().await.unwrap();
     assert!(text.contains("kept") && !text.contains("big"), "{text}");
     assert_eq!(status(&client, format!("{base}/api/v1/declarations/v")).await, 404);
     assert_eq!(std::fs::read_dir(folder.path().join(".tmp")).unwrap().count(), 0);
     drop(client);
-    signal(&child, "-TERM");
-    assert!(child.wait().unwrap().success());
+    assert!(process.terminate().success());
     let store = server::storage::file::FileStorage::open(folder.path()).unwrap();
     let kept: Vec<_> = common::keys(&store).await.into_iter().filter(|key| key.starts_with("packages/")).collect();
     assert_eq!(kept.len(), 1);

@@ -6,11 +6,10 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::PackageSource;
 use bundle::model::{Bundle, Descriptor, Image};
+use common::bundles::{bare, intent};
 use common::shared::Shared;
-use server::catalogue::entry::Declared;
-use server::catalogue::{Catalogue, Intent, Number};
+use server::catalogue::Catalogue;
 use server::digest::{Algorithm, Digest};
 use server::images::{ImageError, Images};
 use server::storage::keys::{self, Key};
@@ -23,21 +22,7 @@ async fn publish(catalogue: &Catalogue, name: &str, version: &str) -> Key {
 }
 
 async fn publish_with(catalogue: &Catalogue, name: &str, version: &str, images: Vec<Image>) -> Key {
-    let bundle = Bundle {
-        metadata: b"{}".to_vec(),
-        manifest: None,
-        index: None,
-        signatures: vec![],
-        packaging_version: "4.0".into(),
-        name: name.into(),
-        version: version.into(),
-        files: vec![],
-        images,
-        content_digest: format!("sha256:{version}"),
-        size: 0,
-    };
-    let declaration = Declared { id: format!("{name}-{version}"), source: "s".into(), by: "a/b".into() };
-    let intent = Intent { number: Number::From(1), source: PackageSource::Url, declaration };
+    let (bundle, intent) = (Bundle { images, ..bare(name, version) }, intent(&format!("{name}-{version}")));
     let entry = catalogue.publish(bundle, intent, &CancellationToken::new()).await.unwrap();
     keys::entry(&entry.code().unwrap())
 }

@@ -14,7 +14,8 @@ use server::storage::{ByteRange, Condition, Item, Key, Listing, SessionId, Sessi
 
 use common::stores::Store;
 
-crate::on_every_store! {
+crate::on_stores! {
+    on memory file minio versitygw:
     a_blob_is_found_under_its_digest_in_both_algorithms
     a_blob_is_not_visible_before_it_is_committed
     a_large_blob_comes_back_whole_and_in_parts

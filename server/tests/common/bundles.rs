@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 
-use api::{ContentBlob, ContentFile, PackageContent};
+use api::{ContentBlob, ContentFile, PackageContent, PackageSource};
 use bundle::manifest::{Manifest, ManifestResource};
-use bundle::model::{Descriptor, File};
+use bundle::model::{Bundle, Descriptor, File};
 use bundle::stream::{self, Limits, Receipt, Sink};
 use bundle::write::{Entries, Part, write_entries};
 use serde_json::{Value, json};
+use server::catalogue::entry::Declared;
+use server::catalogue::{Intent, Number};
 use server::digest::Digest;
 
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -101,6 +103,12 @@ impl Package {
         };
         self.blobs.insert(descriptor.clone(), content);
         descriptor
+    }
+
+    /// Leaves a blob out that images need.
+    pub fn without(mut self, blob: &[u8]) -> Self {
+        self.blobs.retain(|_, content| content != blob);
+        self
     }
 
     /// Digest of the manifest of an image.
@@ -204,4 +212,27 @@ pub fn package(name: &str, version: &str, image: &str) -> Package {
         image,
         format!("layer of {name} {version}").as_bytes(),
     )
+}
+
+/// A bundle with neither files nor images, as it is when it was read.
+pub fn bare(name: &str, version: &str) -> Bundle {
+    Bundle {
+        metadata: b"{}".to_vec(),
+        manifest: None,
+        index: None,
+        signatures: vec![],
+        packaging_version: "4.0".into(),
+        name: name.into(),
+        version: version.into(),
+        files: vec![],
+        images: vec![],
+        content_digest: format!("sha256:{version}"),
+        size: 0,
+    }
+}
+
+/// A declaration of that id wants a bundle published, with the lowest number that is free.
+pub fn intent(id: &str) -> Intent {
+    let declaration = Declared { id: id.into(), source: "s".into(), by: "a/b".into() };
+    Intent { number: Number::From(1), source: PackageSource::Url, declaration }
 }

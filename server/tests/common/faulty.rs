@@ -1,7 +1,6 @@
 //! A store that fails on purpose.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,21 +24,26 @@ pub enum When {
     Only(usize),
     /// At every write, for want of room.
     Full,
+    /// At no call.
+    Never,
+}
+
+struct Counted {
+    when: When,
+    calls: usize,
 }
 
 #[derive(Clone)]
-struct Faults {
-    when: When,
-    calls: Arc<AtomicUsize>,
-}
+struct Faults(Arc<Mutex<Counted>>);
 
 impl Faults {
     fn check(&self) -> Result<()> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let fails = match self.when {
-            When::From(n) => call >= n,
-            When::Only(n) => call == n,
-            When::Full => false,
+        let mut counted = self.0.lock().unwrap();
+        counted.calls += 1;
+        let fails = match counted.when {
+            When::From(n) => counted.calls >= n,
+            When::Only(n) => counted.calls == n,
+            When::Full | When::Never => false,
         };
         if fails {
             return Err(StorageError::Io { key: "fault".into(), source: io::Error::other("on purpose") });
@@ -48,7 +52,8 @@ impl Faults {
     }
 
     fn check_room(&self) -> Result<()> {
-        match self.when {
+        let when = self.0.lock().unwrap().when;
+        match when {
             When::Full => Err(StorageError::StorageFull { key: "fault".into() }),
             _ => self.check(),
         }
@@ -60,31 +65,24 @@ pub struct Faulty {
     faults: Faults,
     /// Writes under that prefix wait for a permit.
     gate: Option<(&'static str, Arc<Semaphore>)>,
-    /// As if other processes had the store too.
-    shared: bool,
     /// What happens before the first listing of that prefix.
     interruption: Mutex<Option<(&'static str, BoxFuture<'static, ()>)>>,
 }
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Storage>, when: When) -> Self {
-        Self {
-            inner,
-            faults: Faults { when, calls: Arc::default() },
-            gate: None,
-            shared: false,
-            interruption: Mutex::default(),
-        }
+        let faults = Faults(Arc::new(Mutex::new(Counted { when, calls: 0 })));
+        Self { inner, faults, gate: None, interruption: Mutex::default() }
     }
 
     /// Never fails, but lets no write under the prefix through without a permit.
     pub fn gated(inner: Arc<dyn Storage>, prefix: &'static str, gate: Arc<Semaphore>) -> Self {
-        Self { gate: Some((prefix, gate)), ..Self::new(inner, When::From(usize::MAX)) }
+        Self { gate: Some((prefix, gate)), ..Self::new(inner, When::Never) }
     }
 
-    /// Never fails, and says that other processes have the store too.
-    pub fn shared(inner: Arc<dyn Storage>) -> Self {
-        Self { shared: true, ..Self::new(inner, When::From(usize::MAX)) }
+    /// From now on fails then, counted from now.
+    pub fn fail(&self, when: When) {
+        *self.faults.0.lock().unwrap() = Counted { when, calls: 0 };
     }
 
     /// Before the next listing of that prefix, this happens.
@@ -92,9 +90,9 @@ impl Faulty {
         *self.interruption.lock().unwrap() = Some((prefix, what.boxed()));
     }
 
-    /// Calls so far.
+    /// Calls since it was said when to fail.
     pub fn calls(&self) -> usize {
-        self.faults.calls.load(Ordering::SeqCst)
+        self.faults.0.lock().unwrap().calls
     }
 }
 
@@ -166,7 +164,7 @@ impl Storage for Faulty {
     }
 
     fn is_shared(&self) -> bool {
-        self.shared || self.inner.is_shared()
+        self.inner.is_shared()
     }
 
     fn complaint(&self) -> Option<Complaint> {
@@ -348,4 +346,14 @@ impl FinishedBlob for FinishedFaultyBlob {
         }
         .boxed()
     }
+}
+
+/// Lets `round` fail at its first call of the store, then at its second, and so on, until it ends before that call comes. It is
+/// given the number, and says how many calls it made. At least so many must be tried.
+pub async fn at_every_call(least: usize, round: impl AsyncFn(usize) -> usize) {
+    let mut n = 1;
+    while round(n).await >= n {
+        n += 1;
+    }
+    assert!(n > least, "only {n} calls were tried");
 }

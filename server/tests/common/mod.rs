@@ -3,15 +3,20 @@
 
 pub mod bundles;
 pub mod faulty;
+pub mod kubernetes;
+pub mod process;
 pub mod s3_proxy;
 pub mod s3_server;
 pub mod s3_store;
+pub mod sender;
 pub mod shared;
+pub mod site;
+pub mod skip;
 pub mod source;
 pub mod stores;
+pub mod until;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use api::{Declaration, DeclarationSpec, State, UrlSource};
 use axum::Router;
@@ -31,6 +36,8 @@ use server::metrics::Metrics;
 use server::storage::Storage;
 use server::uploads::{Pace, Uploads};
 use tower::ServiceExt;
+
+use until::{found, until};
 
 /// An answer, read to its end.
 pub struct Answer {
@@ -60,6 +67,7 @@ pub struct Client {
     pub storage: Arc<dyn Storage>,
     pub audit: Audit,
     pub uploads: Uploads,
+    pub packages: Catalogue,
 }
 
 pub struct Setup {
@@ -105,13 +113,13 @@ impl Setup {
             declarations: Declarations::restore(ingest, restored, audit.clone(), metrics.clone()),
             uploads: uploads.clone(),
             readers: Readers::default(),
-            catalogue,
+            catalogue: catalogue.clone(),
             auth: Arc::new(self.auth),
             audit: audit.clone(),
             metrics,
             usage: Usage::default(),
         };
-        Ok(Client { app: app(server), storage: self.storage, audit, uploads })
+        Ok(Client { app: app(server), storage: self.storage, audit, uploads, packages: catalogue })
     }
 }
 
@@ -151,15 +159,12 @@ impl Client {
 
     /// Asks until the declaration is where it stays.
     pub async fn settled(&self, id: &str) -> Declaration {
-        for _ in 0..3000 {
+        found(&format!("{id} settles"), async || {
             let answer = self.get(&format!("/api/v1/declarations/{id}")).await;
             let declaration: Declaration = serde_json::from_slice(&answer.body).unwrap();
-            if declaration.state.is_final() {
-                return declaration;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("{id} never settles");
+            Some(declaration).filter(|declaration| declaration.state.is_final())
+        })
+        .await
     }
 
     pub async fn declare(&self, id: &str, spec: &DeclarationSpec) -> Declaration {
@@ -180,13 +185,17 @@ impl Client {
         let path = format!("/api/v1/declarations/{id}");
         let answer = self.call(Method::DELETE, &path, &[], Body::empty()).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
-        for _ in 0..3000 {
-            if self.get(&path).await.status == StatusCode::NOT_FOUND {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        until(&format!("{id} goes"), async || self.get(&path).await.status == StatusCode::NOT_FOUND).await;
+    }
+
+    /// Everything that links and tags lead to can be pulled.
+    pub async fn pullable(&self) {
+        for key in self.keys().await {
+            let Some(rest) = key.strip_prefix("repositories/") else { continue };
+            let path = rest.replace("/_manifests/sha256/", "/manifests/sha256:");
+            let path = path.replace("/_blobs/sha256/", "/blobs/sha256:").replace("/_tags/", "/manifests/");
+            assert_eq!(self.get(&format!("/v2/{path}")).await.status, StatusCode::OK, "{key}");
         }
-        panic!("{id} never goes");
     }
 
     /// All keys of the store.

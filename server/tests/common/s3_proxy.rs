@@ -55,6 +55,11 @@ impl Call {
         self.method == Method::PUT && self.query.contains("partNumber=")
     }
 
+    /// Whether it begins an upload of several parts.
+    pub fn begins(&self) -> bool {
+        self.method == Method::POST && self.query.split('&').any(|part| part == "uploads" || part == "uploads=")
+    }
+
     /// Whether it makes an object of parts.
     pub fn completes(&self) -> bool {
         self.method == Method::POST && self.query.contains("uploadId=")

@@ -7,13 +7,21 @@ use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use server::storage::s3::{CredentialsSource, S3Config};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use super::process::Process;
+use super::skip::skip;
+use super::until::until;
+
 /// Who may do everything on these servers.
 pub const KEY_ID: &str = "package-registry";
 pub const SECRET: &str = "package-registry-tests";
+/// The key that `MinIO` encrypts with.
+pub const KMS_KEY: &str = "registry-key";
 /// The bucket that is there.
 pub const BUCKET: &str = "registry-tests";
 
@@ -25,6 +33,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every server.
+    pub const ALL: [Self; 2] = [Self::Minio, Self::Versitygw];
+
     fn variable(self) -> &'static str {
         match self {
             Self::Minio => "PACKAGE_REGISTRY_TEST_MINIO",
@@ -53,7 +64,7 @@ impl Kind {
         });
         let server = server.await.as_ref();
         if server.is_none() {
-            eprintln!("skipped: {} names no program; `make test-unit` builds it and sets it", self.variable());
+            skip(&format!("{} names no program; `make test-unit` builds it and sets it", self.variable()));
         }
         server
     }
@@ -87,6 +98,7 @@ impl S3Server {
             .env("ADDRESS", address.to_string())
             .env("FOLDER", &folder)
             .envs([("MINIO_ROOT_USER", KEY_ID), ("MINIO_ROOT_PASSWORD", SECRET), ("MINIO_BROWSER", "off")])
+            .env("MINIO_KMS_SECRET_KEY", format!("{KMS_KEY}:{}", STANDARD.encode([7; 32])))
             .envs([("ROOT_ACCESS_KEY", KEY_ID), ("ROOT_SECRET_KEY", SECRET)])
             .stdin(Stdio::piped())
             .spawn()
@@ -98,14 +110,13 @@ impl S3Server {
 
     async fn wait(&self, kind: Kind) {
         let client = self.client();
-        for _ in 0..300 {
-            if TcpStream::connect(self.address).is_ok() && client.create_bucket().bucket(BUCKET).send().await.is_ok() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        let answers = until("it answers", async || {
+            TcpStream::connect(self.address).is_ok() && client.create_bucket().bucket(BUCKET).send().await.is_ok()
+        });
+        if tokio::time::timeout(Duration::from_secs(30), answers).await.is_err() {
+            let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            panic!("{kind:?} doesn't answer:\n{log}");
         }
-        let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        panic!("{kind:?} doesn't answer:\n{log}");
     }
 
     /// Talks to the server without the code that is tested.
@@ -117,6 +128,35 @@ impl S3Server {
             .force_path_style(true)
             .credentials_provider(Credentials::new(KEY_ID, SECRET, None, None, "tests"));
         Client::from_conf(config.build())
+    }
+
+    /// Keys of everything in a store's part of the bucket.
+    pub async fn objects(&self, config: &S3Config) -> Vec<String> {
+        let listed =
+            self.client().list_objects_v2().bucket(BUCKET).prefix(config.location.root()).send().await.unwrap();
+        listed.contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
+    }
+
+    /// How many uploads in parts are there of these objects. Each is asked for by its whole key: `MinIO` lists no others.
+    pub async fn unfinished(&self, keys: &[String]) -> usize {
+        let mut count = 0;
+        for key in keys {
+            let listed = self.client().list_multipart_uploads().bucket(BUCKET).prefix(key).send().await.unwrap();
+            count += listed.uploads().len();
+        }
+        count
+    }
+
+    /// A registry's server in a process of its own, on that part of the bucket. The environment has the credentials.
+    pub fn process(&self, config: &S3Config) -> Process {
+        let location = &config.location;
+        let flags = [
+            format!("--storage=s3://{}/{}", location.bucket(), location.root()),
+            format!("--s3-endpoint=http://{}", self.address),
+            "--require-coordination".to_owned(),
+        ];
+        let credentials = [("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET)];
+        Process::with(&flags, |command| command.env_clear().envs(credentials))
     }
 
     /// A store in a part of the bucket that nobody else has.

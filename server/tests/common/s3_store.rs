@@ -8,8 +8,8 @@ use server::storage::s3::{S3Config, S3Storage};
 use server::storage::{ByteRange, Key, Result, Storage, keys};
 use uuid::Uuid;
 
-use super::s3_proxy::Proxy;
-use super::s3_server::S3Server;
+use super::s3_proxy::{Call, Proxy};
+use super::s3_server::{BUCKET, S3Server};
 
 /// More than a part.
 pub const LARGE: usize = 9_000_000;
@@ -29,6 +29,13 @@ pub async fn through_a_proxy(server: &S3Server) -> (S3Storage, Proxy) {
     let store = open(behind(server, &proxy)).await;
     proxy.calls();
     (store, proxy)
+}
+
+/// Keys of the objects that are made of parts by these calls.
+pub fn begun(calls: &[Call]) -> Vec<String> {
+    let bucket = format!("/{BUCKET}/");
+    let key = |call: &Call| call.path.strip_prefix(&bucket).unwrap().to_owned();
+    calls.iter().filter(|call| call.begins()).map(key).collect()
 }
 
 pub fn content(size: usize) -> Bytes {

@@ -1,28 +1,64 @@
 //! A store that says of itself that other processes work on it too.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use server::digest::Algorithm;
+use server::storage::health::Complaint;
 use server::storage::{
     BlobWriter, ByteRange, Condition, Item, Key, Listing, Page, Reading, Result, Session, SessionId, SessionView,
     Storage, Version,
 };
+use url::Url;
+
+/// By how much objects are older than their store says, by key and state.
+#[derive(Clone, Default)]
+pub struct Older(Arc<Mutex<HashMap<(String, Version), Duration>>>);
+
+impl Older {
+    /// Makes everything older that is in a store now.
+    pub async fn age(&self, storage: &dyn Storage, by: Duration) {
+        let mut after: Option<String> = None;
+        loop {
+            let listing = Listing { prefix: "", folders: false, after: after.as_deref(), limit: 1000 };
+            let page = storage.list(listing).await.unwrap();
+            for item in &page.items {
+                let Item::Object { key, version, .. } = item else { continue };
+                *self.0.lock().unwrap().entry((key.clone(), version.clone())).or_default() += by;
+            }
+            after = page.items.last().map(|item| item.name().to_owned());
+            if !page.more {
+                return;
+            }
+        }
+    }
+
+    fn of(&self, key: &str, version: &Version) -> Duration {
+        self.0.lock().unwrap().get(&(key.to_owned(), version.clone())).copied().unwrap_or_default()
+    }
+}
 
 /// Counts what instances ask for.
 pub struct Shared {
     inner: Arc<dyn Storage>,
     lists: AtomicUsize,
     gets: AtomicUsize,
+    older: Older,
     ages: bool,
 }
 
 impl Shared {
     pub fn new(inner: Arc<dyn Storage>) -> Self {
-        Self { inner, lists: AtomicUsize::new(0), gets: AtomicUsize::new(0), ages: true }
+        Self::aging(inner, Older::default())
+    }
+
+    /// A store whose objects can be made older.
+    pub fn aging(inner: Arc<dyn Storage>, older: Older) -> Self {
+        Self { inner, lists: AtomicUsize::new(0), gets: AtomicUsize::new(0), older, ages: true }
     }
 
     /// A store that doesn't know how old anything is.
@@ -39,6 +75,22 @@ impl Shared {
 impl Storage for Shared {
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn complaint(&self) -> Option<Complaint> {
+        self.inner.complaint()
+    }
+
+    fn direct_url<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Url>>> {
+        self.inner.direct_url(key)
+    }
+
+    fn was_there<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<bool>> {
+        self.inner.was_there(key)
+    }
+
+    fn least_piece(&self) -> u64 {
+        self.inner.least_piece()
     }
 
     fn size<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<u64>> {
@@ -66,9 +118,9 @@ impl Storage for Shared {
         self.lists.fetch_add(1, Ordering::SeqCst);
         async move {
             let mut page = self.inner.list(listing).await?;
-            for item in page.items.iter_mut().filter(|_| !self.ages) {
-                if let Item::Object { age, .. } = item {
-                    *age = None;
+            for item in &mut page.items {
+                if let Item::Object { key, version, age, .. } = item {
+                    *age = age.filter(|_| self.ages).map(|age| age + self.older.of(key, version));
                 }
             }
             Ok(page)

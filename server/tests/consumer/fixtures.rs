@@ -8,21 +8,12 @@ use base64::Engine;
 use serde_json::Value;
 
 use crate::common::bundles::Package;
-
-fn folder() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures");
-    let folder = std::env::var_os("PACKAGE_REGISTRY_FIXTURES").map_or(beside, PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: no fixtures at {}", folder.display());
-    None
-}
+use crate::common::skip::fixtures;
 
 /// Every fixture; `None` where there are none.
 pub fn packages() -> Option<Vec<Package>> {
     let mut found = Vec::new();
-    directories(&folder()?, &mut found);
+    directories(&fixtures()?, &mut found);
     Some(found.iter().map(|directory| package(directory)).collect())
 }
 

@@ -4,13 +4,11 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../uploads/sender.rs"]
-#[expect(dead_code, reason = "its part is used")]
-mod sender;
 
 mod answer;
 mod document;
 mod fixtures;
+mod forms;
 mod packages;
 mod proxy;
 mod refused;

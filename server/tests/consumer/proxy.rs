@@ -1,9 +1,12 @@
 //! What the consumer's proxy needs of the addresses of icons and command binaries (universe.md 7.5).
 
+use std::collections::BTreeSet;
+
 use bundle::json::Json;
 use http::StatusCode;
 
-use crate::common::{Answer, Client};
+use crate::common::Answer;
+use crate::common::site::Site;
 
 /// Addresses that the proxy fetches: `images` and CLI binaries.
 pub fn proxied(package: &Json) -> Vec<String> {
@@ -50,35 +53,40 @@ pub fn check_answer(address: &str, answer: &Answer) -> Result<(), String> {
     if right { Ok(()) } else { Err(format!("{address}: no name for Content-Disposition")) }
 }
 
-/// Fetches everything that a package's addresses on this registry lead to.
-pub async fn fetch_all(client: &Client, package: &Json, origin: &str) -> Result<usize, String> {
-    let mut fetched = 0;
+/// Fetches everything that a package's addresses on this registry lead to, but for what was fetched before.
+pub async fn fetch_all(
+    site: &Site,
+    package: &Json,
+    origin: &str,
+    fetched: &mut BTreeSet<String>,
+) -> Result<(), String> {
     for address in proxied(package) {
         check_address(&address)?;
         let path = address.strip_prefix(origin).ok_or_else(|| format!("{address} is elsewhere"))?;
-        check_answer(&address, &client.get(path).await)?;
-        fetched += 1;
+        if fetched.insert(path.to_owned()) {
+            check_answer(&address, &site.get(path).await)?;
+        }
     }
     for (_, value) in package.at(&["resource", "assets", "uris"]).map_or(&[][..], Json::entries) {
         let Some(path) = value.as_str().filter(|address| !address.is_empty()) else { continue };
         let path = path.strip_prefix(origin).ok_or_else(|| format!("{path} is elsewhere"))?;
-        let answer = client.get(path).await;
-        let whole = answer.status == StatusCode::OK && answer.header("content-length") == answer.body.len().to_string();
-        if !whole {
-            return Err(format!("{path}: {}", answer.status));
+        if fetched.insert(path.to_owned()) {
+            let answer = site.get(path).await;
+            let length = answer.header("content-length").to_owned();
+            if answer.status != StatusCode::OK || length != answer.body.len().to_string() {
+                return Err(format!("{path}: {}", answer.status));
+            }
         }
-        fetched += 1;
     }
     for (_, value) in package.at(&["resource", "assets", "container", "docker"]).map_or(&[][..], Json::entries) {
         let image = value.as_str().unwrap_or_default();
         let (name, digest) = image.split_once('@').ok_or_else(|| format!("{image} has no digest"))?;
         let (_, repository) = name.split_once('/').ok_or_else(|| format!("{image} has no host"))?;
         let repository = repository.rsplit_once(':').map_or(repository, |(repository, _)| repository);
-        let answer = client.get(&format!("/v2/{repository}/manifests/{digest}")).await;
-        if answer.status != StatusCode::OK {
-            return Err(format!("{image}: {}", answer.status));
+        let path = format!("/v2/{repository}/manifests/{digest}");
+        if fetched.insert(path.clone()) && site.status(&path).await != 200 {
+            return Err(format!("{image} is not there"));
         }
-        fetched += 1;
     }
-    Ok(fetched)
+    Ok(())
 }

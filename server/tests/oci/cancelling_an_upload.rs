@@ -3,14 +3,15 @@
 use axum::body::Body;
 use server::digest::Digest;
 
-use crate::registry::{REPO, Registry, error, refused};
+use crate::common::site::{Reach, Site};
+use crate::registry::{REPO, error, refused};
 
-on_every_registry! {
+crate::on_stores! {
     an_upload_that_is_cancelled_is_204_and_gone
     what_arrived_of_it_is_gone_too
 }
 
-async fn an_upload_that_is_cancelled_is_204_and_gone(registry: &Registry) {
+async fn an_upload_that_is_cancelled_is_204_and_gone(registry: Site) {
     let location = registry.begin(REPO).await;
     registry.piece(&location, 0, b"0123").await;
     assert_eq!(registry.delete(&location).await.status, 204);
@@ -23,7 +24,7 @@ async fn an_upload_that_is_cancelled_is_204_and_gone(registry: &Registry) {
     }
 }
 
-async fn what_arrived_of_it_is_gone_too(registry: &Registry) {
+async fn what_arrived_of_it_is_gone_too(registry: Site) {
     let location = registry.begin(REPO).await;
     registry.piece(&location, 0, b"0123").await;
     registry.delete(&location).await;

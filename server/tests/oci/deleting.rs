@@ -5,9 +5,10 @@ use http::Method;
 use serde_json::json;
 use server::digest::Digest;
 
-use crate::registry::{MANIFEST, REPO, Registry, error, refused};
+use crate::common::site::Site;
+use crate::registry::{MANIFEST, REPO, error, refused};
 
-on_every_registry! {
+crate::on_stores! {
     a_tag_that_is_deleted_is_202_and_gone_and_its_manifest_stays
     a_manifest_that_is_deleted_is_202_and_gone_with_its_tags
     a_blob_that_is_deleted_is_202_and_gone
@@ -18,7 +19,7 @@ on_every_registry! {
     methods_that_a_path_does_not_take_are_405_and_named
 }
 
-async fn a_tag_that_is_deleted_is_202_and_gone_and_its_manifest_stays(registry: &Registry) {
+async fn a_tag_that_is_deleted_is_202_and_gone_and_its_manifest_stays(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     registry.put(REPO, "2", MANIFEST, image.bytes).await;
     assert_eq!(registry.delete(&format!("/v2/{REPO}/manifests/1")).await.status, 202);
@@ -29,7 +30,7 @@ async fn a_tag_that_is_deleted_is_202_and_gone_and_its_manifest_stays(registry: 
     assert_eq!(tags.json()["tags"], json!(["2"]));
 }
 
-async fn a_manifest_that_is_deleted_is_202_and_gone_with_its_tags(registry: &Registry) {
+async fn a_manifest_that_is_deleted_is_202_and_gone_with_its_tags(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     registry.put(REPO, "2", MANIFEST, image.bytes).await;
     registry.image(REPO, "3", "b").await;
@@ -41,7 +42,7 @@ async fn a_manifest_that_is_deleted_is_202_and_gone_with_its_tags(registry: &Reg
     registry.gone(&format!("/v2/{REPO}/blobs/{}", image.digest)).await;
 }
 
-async fn a_blob_that_is_deleted_is_202_and_gone(registry: &Registry) {
+async fn a_blob_that_is_deleted_is_202_and_gone(registry: Site) {
     let digest = registry.blob(REPO, b"content").await;
     let path = format!("/v2/{REPO}/blobs/{digest}");
     assert_eq!(registry.delete(&path).await.status, 202);
@@ -49,7 +50,7 @@ async fn a_blob_that_is_deleted_is_202_and_gone(registry: &Registry) {
     assert_eq!(refused(&registry.delete(&path).await), error(404, "BLOB_UNKNOWN"));
 }
 
-async fn what_is_not_there_cannot_be_deleted(registry: &Registry) {
+async fn what_is_not_there_cannot_be_deleted(registry: Site) {
     registry.image(REPO, "1", "a").await;
     let none = Digest::sha256(b"none");
     for repository in [REPO, "none"] {
@@ -62,7 +63,7 @@ async fn what_is_not_there_cannot_be_deleted(registry: &Registry) {
     }
 }
 
-async fn what_was_deleted_can_be_pushed_again(registry: &Registry) {
+async fn what_was_deleted_can_be_pushed_again(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     registry.delete(&format!("/v2/{REPO}/manifests/{}", image.digest)).await;
     registry.delete(&format!("/v2/{REPO}/blobs/{}", image.layer)).await;
@@ -72,14 +73,14 @@ async fn what_was_deleted_can_be_pushed_again(registry: &Registry) {
     assert_eq!(registry.get(&format!("/v2/{REPO}/manifests/1")).await.body, image.bytes);
 }
 
-async fn a_manifest_is_not_deleted_as_a_blob(registry: &Registry) {
+async fn a_manifest_is_not_deleted_as_a_blob(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     let answer = registry.delete(&format!("/v2/{REPO}/blobs/{}", image.digest)).await;
     assert_eq!(refused(&answer), error(405, "UNSUPPORTED"));
     assert_eq!(registry.status(&format!("/v2/{REPO}/manifests/1")).await, 200);
 }
 
-async fn deleting_leaves_other_repositories_alone(registry: &Registry) {
+async fn deleting_leaves_other_repositories_alone(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     registry.image("other", "1", "a").await;
     registry.delete(&format!("/v2/{REPO}/manifests/{}", image.digest)).await;
@@ -88,7 +89,7 @@ async fn deleting_leaves_other_repositories_alone(registry: &Registry) {
     assert_eq!(registry.status(&format!("/v2/other/blobs/{}", image.layer)).await, 200);
 }
 
-async fn methods_that_a_path_does_not_take_are_405_and_named(registry: &Registry) {
+async fn methods_that_a_path_does_not_take_are_405_and_named(registry: Site) {
     let digest = Digest::sha256(b"x");
     for (method, path, allow) in [
         (Method::DELETE, "/v2/".to_owned(), "GET, HEAD"),

@@ -4,7 +4,8 @@ use axum::body::Body;
 use http::Method;
 use server::digest::Digest;
 
-use crate::registry::{MANIFEST, REPO, Registry, codes};
+use crate::common::site::Site;
+use crate::registry::{MANIFEST, REPO, codes};
 
 /// What the specification lists. A status of 4xx has one of these, or no JSON.
 const CODES: [&str; 14] = [
@@ -24,11 +25,11 @@ const CODES: [&str; 14] = [
     "TOOMANYREQUESTS",
 ];
 
-on_every_registry! {
+crate::on_stores! {
     every_refusal_has_a_code_of_the_specification
 }
 
-async fn every_refusal_has_a_code_of_the_specification(registry: &Registry) {
+async fn every_refusal_has_a_code_of_the_specification(registry: Site) {
     let digest = Digest::sha256(b"none");
     let uploads = format!("/v2/{REPO}/blobs/uploads/");
     let location = registry.begin(REPO).await;

@@ -12,7 +12,7 @@ use server::digest::Digest;
 use server::storage::Storage;
 use server::storage::memory::MemoryStorage;
 
-use crate::common::faulty::{Faulty, When};
+use crate::common::faulty::{Faulty, When, at_every_call};
 use crate::common::{Answer, Client, Setup};
 use crate::registry::{MANIFEST, REPO, descriptor, document};
 
@@ -81,27 +81,23 @@ async fn every_fault(
     act: fn(&Client) -> BoxFuture<'_, Answer>,
     check: impl AsyncFn(&Client, usize),
 ) {
-    let mut n = 1;
-    loop {
+    at_every_call(5, async |n| {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
         let healthy = Setup::on(Arc::clone(&storage)).start().await.unwrap();
-        let start = Arc::new(Faulty::new(Arc::clone(&storage), When::From(usize::MAX)));
-        Setup::on(Arc::clone(&start) as _).start().await.unwrap();
-        let faulty = Arc::new(Faulty::new(storage, fault(start.calls() + n)));
+        let faulty = Arc::new(Faulty::new(storage, When::Never));
         let client = Setup::on(Arc::clone(&faulty) as _).start().await.unwrap();
         if prepare {
             assert_eq!(push(&healthy).await.status, 201);
         }
+        faulty.fail(fault(n));
         let answer = act(&client).await;
         // Without a blob, the manifest is refused.
         assert!(matches!(answer.status.as_u16(), 201 | 202 | 404 | 503), "fault {n}: {}", answer.status);
+        let calls = faulty.calls();
         check(&healthy, n).await;
-        if faulty.calls() < start.calls() + n {
-            break;
-        }
-        n += 1;
-    }
-    assert!(n > 5, "only {n} calls were tried");
+        calls
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use server::digest::Digest;
 
-use crate::registry::{INDEX, MANIFEST, REPO, Registry, document, error, next_page, refused};
+use crate::common::site::Site;
+use crate::registry::{INDEX, MANIFEST, REPO, document, error, next_page, refused};
 
-on_every_registry! {
+crate::on_stores! {
     the_list_is_an_index_with_what_each_referrer_says_of_itself
     without_referrers_the_list_is_empty_never_404
     the_list_can_be_of_one_artifact_type
@@ -25,13 +26,13 @@ fn about(subject: &Digest, config: &str, artifact_type: Option<&str>, annotation
     referrer
 }
 
-async fn prepared(registry: &Registry) -> Digest {
+async fn prepared(registry: &Site) -> Digest {
     registry.blob(REPO, b"c").await;
     registry.blob(REPO, b"l").await;
     registry.image(REPO, "1", "a").await.digest
 }
 
-async fn list(registry: &Registry, path: &str) -> Vec<Value> {
+async fn list(registry: &Site, path: &str) -> Vec<Value> {
     let answer = registry.get(path).await;
     assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, INDEX), "{path}");
     let index = answer.json();
@@ -39,8 +40,8 @@ async fn list(registry: &Registry, path: &str) -> Vec<Value> {
     index["manifests"].as_array().unwrap().clone()
 }
 
-async fn the_list_is_an_index_with_what_each_referrer_says_of_itself(registry: &Registry) {
-    let subject = prepared(registry).await;
+async fn the_list_is_an_index_with_what_each_referrer_says_of_itself(registry: Site) {
+    let subject = prepared(&registry).await;
     let typed = about(&subject, "c", Some("application/vnd.example.sbom"), "one");
     let untyped = about(&subject, "c", None, "two");
     let mut wanted = Vec::new();
@@ -57,25 +58,25 @@ async fn the_list_is_an_index_with_what_each_referrer_says_of_itself(registry: &
         }));
     }
     wanted.sort_by_key(|descriptor| descriptor["digest"].to_string());
-    assert_eq!(list(registry, &format!("/v2/{REPO}/referrers/{subject}")).await, wanted);
+    assert_eq!(list(&registry, &format!("/v2/{REPO}/referrers/{subject}")).await, wanted);
     // Another repository knows nothing of it.
-    assert!(list(registry, &format!("/v2/other/referrers/{subject}")).await.is_empty());
+    assert!(list(&registry, &format!("/v2/other/referrers/{subject}")).await.is_empty());
 }
 
-async fn without_referrers_the_list_is_empty_never_404(registry: &Registry) {
-    let subject = prepared(registry).await;
+async fn without_referrers_the_list_is_empty_never_404(registry: Site) {
+    let subject = prepared(&registry).await;
     let none = Digest::sha256(b"none");
     for path in [
         format!("/v2/{REPO}/referrers/{subject}"),
         format!("/v2/{REPO}/referrers/{none}"),
         format!("/v2/none/referrers/{none}"),
     ] {
-        assert!(list(registry, &path).await.is_empty());
+        assert!(list(&registry, &path).await.is_empty());
     }
 }
 
-async fn the_list_can_be_of_one_artifact_type(registry: &Registry) {
-    let subject = prepared(registry).await;
+async fn the_list_can_be_of_one_artifact_type(registry: Site) {
+    let subject = prepared(&registry).await;
     for kind in ["sbom", "signature"] {
         let artifact_type = format!("application/vnd.example.{kind}");
         registry.accept(REPO, kind, &about(&subject, "c", Some(&artifact_type), kind)).await;
@@ -85,28 +86,28 @@ async fn the_list_can_be_of_one_artifact_type(registry: &Registry) {
     assert_eq!(answer.header("oci-filters-applied"), "artifactType");
     let found = answer.json()["manifests"].as_array().unwrap().clone();
     assert_eq!((found.len(), &found[0]["annotations"]["org.example.note"]), (1, &json!("sbom")));
-    assert!(list(registry, &format!("{path}?artifactType=a/b")).await.is_empty());
+    assert!(list(&registry, &format!("{path}?artifactType=a/b")).await.is_empty());
     assert_eq!(registry.get(&path).await.header("oci-filters-applied"), "");
 }
 
-async fn a_digest_that_is_none_is_refused(registry: &Registry) {
+async fn a_digest_that_is_none_is_refused(registry: Site) {
     for digest in ["x", "sha256:12", "md5:d41d8cd98f00b204e9800998ecf8427e"] {
         let answer = registry.get(&format!("/v2/{REPO}/referrers/{digest}")).await;
         assert_eq!(refused(&answer), error(400, "DIGEST_INVALID"), "{digest}");
     }
 }
 
-async fn a_referrer_that_is_deleted_leaves_the_list(registry: &Registry) {
-    let subject = prepared(registry).await;
+async fn a_referrer_that_is_deleted_leaves_the_list(registry: Site) {
+    let subject = prepared(&registry).await;
     let digest = registry.accept(REPO, "r", &about(&subject, "c", None, "one")).await;
     let path = format!("/v2/{REPO}/referrers/{subject}");
-    assert_eq!(list(registry, &path).await.len(), 1);
+    assert_eq!(list(&registry, &path).await.len(), 1);
     assert_eq!(registry.delete(&format!("/v2/{REPO}/manifests/{digest}")).await.status, 202);
-    assert!(list(registry, &path).await.is_empty());
+    assert!(list(&registry, &path).await.is_empty());
 }
 
-async fn a_long_list_comes_in_pages(registry: &Registry) {
-    let subject = prepared(registry).await;
+async fn a_long_list_comes_in_pages(registry: Site) {
+    let subject = prepared(&registry).await;
     let long = "x".repeat(1_500_000);
     for n in 0..5 {
         registry.accept(REPO, "r", &about(&subject, "c", Some("a/b"), &format!("{n}{long}"))).await;
@@ -126,10 +127,10 @@ async fn a_long_list_comes_in_pages(registry: &Registry) {
     assert_eq!((found.len(), pages), (5, 3));
 }
 
-async fn the_same_referrer_is_listed_once(registry: &Registry) {
-    let subject = prepared(registry).await;
+async fn the_same_referrer_is_listed_once(registry: Site) {
+    let subject = prepared(&registry).await;
     for tag in ["r", "s"] {
         registry.accept(REPO, tag, &about(&subject, "c", None, "one")).await;
     }
-    assert_eq!(list(registry, &format!("/v2/{REPO}/referrers/{subject}")).await.len(), 1);
+    assert_eq!(list(&registry, &format!("/v2/{REPO}/referrers/{subject}")).await.len(), 1);
 }

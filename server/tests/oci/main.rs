@@ -5,9 +5,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-#[macro_use]
-mod registry;
-
 mod cancelling_an_upload;
 mod deleting;
 mod errors;
@@ -23,5 +20,6 @@ mod pushing_blobs_in_chunks;
 mod pushing_blobs_whole;
 mod pushing_manifests;
 mod races;
+mod registry;
 mod resuming;
 mod rights;

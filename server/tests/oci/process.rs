@@ -1,50 +1,21 @@
 //! Fault 12: the server's process is killed at every tenth of a `PATCH` and of a `PUT`, and between pieces.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use server::digest::Digest;
 
+use crate::common::process::Process;
+use crate::common::s3_server::Kind;
+use crate::common::until::until;
 use crate::registry::REPO;
 
 const FIRST: usize = 300_000;
 const SECOND: usize = 2_000_000;
 
-/// A server of its own, ended with the test.
-struct Process {
-    child: Child,
-    address: String,
-}
-
+/// How a client of that server speaks to it.
 impl Process {
-    fn start(store: &Path) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_package-registry-server"))
-            .args(["--plain-http", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--auth", "none"])
-            .args(["--log-format", "json", &format!("--storage=file://{}", store.display())])
-            .env("RUST_LOG", "info")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut server = Self { child, address: String::new() };
-        for line in BufReader::new(server.child.stderr.take().unwrap()).lines() {
-            let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
-            if let Some(address) = line["fields"]["address"].as_str() {
-                address.clone_into(&mut server.address);
-                return server;
-            }
-        }
-        panic!("the server does not serve");
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
     /// Begins a request and sends as much of its body as is given.
     fn send(&self, head: &str, length: usize, body: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
@@ -67,25 +38,17 @@ impl Process {
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn header<'a>(head: &'a str, name: &str) -> &'a str {
     let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}: ")));
     line.map_or("", |line| line.split_once(": ").unwrap().1)
 }
 
 /// Kills the server behind each tenth of the second piece, then goes on from what the status says.
-fn killed_at_every_tenth(request: impl Fn(&str, &Digest) -> String) {
-    let folder = tempfile::tempdir().unwrap();
+fn killed_at_every_tenth(start: impl Fn() -> Process, request: impl Fn(&str, &Digest) -> String) {
     for tenth in 0..=10 {
         let content: Vec<u8> = (0..FIRST + SECOND).map(|n| (n / 251 + tenth).to_le_bytes()[0]).collect();
         let digest = Digest::sha256(&content);
-        let server = Process::start(folder.path());
+        let server = start();
         let (_, head, _) = server.ask(&format!("POST /v2/{REPO}/blobs/uploads/"), b"");
         let location = header(&head, "location").to_owned();
         assert_eq!(server.ask(&format!("PATCH {location}"), &content[..FIRST]).0, 202);
@@ -97,7 +60,7 @@ fn killed_at_every_tenth(request: impl Fn(&str, &Digest) -> String) {
         server.kill();
         drop(broken);
 
-        let server = Process::start(folder.path());
+        let server = start();
         let blob = format!("GET /v2/{REPO}/blobs/{digest}");
         assert_eq!(server.ask(&blob, b"").0, 404, "{tenth}");
         let (status, head, _) = server.ask(&format!("GET {location}"), b"");
@@ -111,14 +74,38 @@ fn killed_at_every_tenth(request: impl Fn(&str, &Digest) -> String) {
     }
 }
 
-#[test]
-fn a_patch_goes_on_from_its_range_wherever_the_server_was_killed() {
-    killed_at_every_tenth(|location, _| format!("PATCH {location}"));
+fn patch(location: &str, _: &Digest) -> String {
+    format!("PATCH {location}")
+}
+
+fn put(location: &str, digest: &Digest) -> String {
+    format!("PUT {location}?digest={digest}")
 }
 
 #[test]
-fn a_put_goes_on_from_its_range_wherever_the_server_was_killed() {
-    killed_at_every_tenth(|location, digest| format!("PUT {location}?digest={digest}"));
+fn fault_12_a_patch_goes_on_from_its_range_wherever_the_server_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    killed_at_every_tenth(|| Process::start(folder.path()), patch);
+}
+
+#[test]
+fn fault_12_a_put_goes_on_from_its_range_wherever_the_server_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    killed_at_every_tenth(|| Process::start(folder.path()), put);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_12_a_patch_to_a_bucket_goes_on_from_its_range_wherever_the_server_was_killed() {
+    let Some(server) = Kind::Minio.server().await else { return };
+    let config = server.config();
+    killed_at_every_tenth(|| server.process(&config), patch);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_12_a_put_to_a_bucket_goes_on_from_its_range_wherever_the_server_was_killed() {
+    let Some(server) = Kind::Versitygw.server().await else { return };
+    let config = server.config();
+    killed_at_every_tenth(|| server.process(&config), put);
 }
 
 #[test]
@@ -143,8 +130,8 @@ fn an_upload_goes_on_after_every_restart() {
 }
 
 /// What a client that vanishes had sent is there at once, without a restart.
-#[test]
-fn what_a_client_sent_before_it_vanished_is_kept() {
+#[tokio::test]
+async fn what_a_client_sent_before_it_vanished_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let server = Process::start(folder.path());
     let content = vec![7; FIRST];
@@ -152,14 +139,8 @@ fn what_a_client_sent_before_it_vanished_is_kept() {
     let location = header(&head, "location").to_owned();
     drop(server.send(&format!("PATCH {location}"), FIRST, &content[..FIRST / 2]));
     let wanted = format!("0-{}", FIRST / 2 - 1);
-    for _ in 0..500 {
-        if header(&server.ask(&format!("GET {location}"), b"").1, "range") == wanted {
-            let digest = Digest::sha256(&content);
-            let ended = server.ask(&format!("PUT {location}?digest={digest}"), &content[FIRST / 2..]);
-            assert_eq!(ended.0, 201);
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("what was sent is not kept");
+    let arrived = async || header(&server.ask(&format!("GET {location}"), b"").1, "range") == wanted;
+    until("what was sent is kept", arrived).await;
+    let digest = Digest::sha256(&content);
+    assert_eq!(server.ask(&format!("PUT {location}?digest={digest}"), &content[FIRST / 2..]).0, 201);
 }

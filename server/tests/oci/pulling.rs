@@ -4,9 +4,10 @@ use axum::body::Body;
 use http::Method;
 use server::digest::Digest;
 
-use crate::registry::{LAYER, MANIFEST, REPO, Registry, error, refused};
+use crate::common::site::Site;
+use crate::registry::{LAYER, MANIFEST, REPO, error, refused};
 
-on_every_registry! {
+crate::on_stores! {
     the_base_says_that_the_specification_is_implemented
     a_manifest_comes_back_byte_for_byte_with_its_type_and_digest
     a_manifest_that_is_not_there_is_404
@@ -17,11 +18,11 @@ on_every_registry! {
     names_that_are_none_are_refused
 }
 
-async fn the_base_says_that_the_specification_is_implemented(registry: &Registry) {
+async fn the_base_says_that_the_specification_is_implemented(registry: Site) {
     assert_eq!(registry.status("/v2/").await, 200);
 }
 
-async fn a_manifest_comes_back_byte_for_byte_with_its_type_and_digest(registry: &Registry) {
+async fn a_manifest_comes_back_byte_for_byte_with_its_type_and_digest(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     for reference in ["1".to_owned(), image.digest.to_string()] {
         let answer = registry.get(&format!("/v2/{REPO}/manifests/{reference}")).await;
@@ -32,7 +33,7 @@ async fn a_manifest_comes_back_byte_for_byte_with_its_type_and_digest(registry: 
     }
 }
 
-async fn a_manifest_that_is_not_there_is_404(registry: &Registry) {
+async fn a_manifest_that_is_not_there_is_404(registry: Site) {
     registry.image(REPO, "1", "a").await;
     for reference in ["2".to_owned(), Digest::sha256(b"none").to_string()] {
         for repository in [REPO, "none"] {
@@ -42,14 +43,14 @@ async fn a_manifest_that_is_not_there_is_404(registry: &Registry) {
     }
 }
 
-async fn a_blob_comes_back_byte_for_byte_with_its_digest(registry: &Registry) {
+async fn a_blob_comes_back_byte_for_byte_with_its_digest(registry: Site) {
     let digest = registry.blob(REPO, b"content").await;
     let answer = registry.get(&format!("/v2/{REPO}/blobs/{digest}")).await;
     assert_eq!((answer.status.as_u16(), answer.text()), (200, "content"));
     assert_eq!(answer.header("docker-content-digest"), digest.to_string());
 }
 
-async fn a_blob_that_is_not_there_is_404(registry: &Registry) {
+async fn a_blob_that_is_not_there_is_404(registry: Site) {
     let digest = registry.blob(REPO, b"content").await;
     let none = Digest::sha256(b"none");
     for path in [format!("/v2/{REPO}/blobs/{none}"), format!("/v2/other/blobs/{digest}")] {
@@ -58,7 +59,7 @@ async fn a_blob_that_is_not_there_is_404(registry: &Registry) {
     }
 }
 
-async fn head_answers_as_get_does_without_the_content(registry: &Registry) {
+async fn head_answers_as_get_does_without_the_content(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     for (path, size) in [
         (format!("/v2/{REPO}/manifests/1"), image.bytes.len()),
@@ -73,7 +74,7 @@ async fn head_answers_as_get_does_without_the_content(registry: &Registry) {
     assert_eq!(registry.head(&format!("/v2/{REPO}/manifests/2")).await.status, 404);
 }
 
-async fn part_of_a_blob_may_be_asked_for(registry: &Registry) {
+async fn part_of_a_blob_may_be_asked_for(registry: Site) {
     let digest = registry.blob(REPO, b"0123456789").await;
     let path = format!("/v2/{REPO}/blobs/{digest}");
     let answer = registry.call(Method::GET, &path, &[("range", "bytes=2-4")], Body::empty()).await;
@@ -83,7 +84,7 @@ async fn part_of_a_blob_may_be_asked_for(registry: &Registry) {
 }
 
 /// Fault 36: names with `..`, also where they are coded, never lead out of the tree.
-async fn names_that_are_none_are_refused(registry: &Registry) {
+async fn names_that_are_none_are_refused(registry: Site) {
     let blob = Digest::sha256(LAYER.as_bytes());
     for name in ["UPPER", "a/../b", "a/%2e%2e/b", "%2e%2e", "a//b", "a_/b", "-a", "a/_tags"] {
         for path in

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use server::digest::Digest;
 
-use crate::registry::{INDEX, MANIFEST, REPO, Registry, descriptor, document};
+use crate::common::site::Site;
+use crate::registry::{INDEX, MANIFEST, REPO, descriptor, document};
 
-on_every_registry! {
+crate::on_stores! {
     the_answer_says_that_the_subject_was_taken_note_of
     the_subject_need_not_be_there
     an_index_may_have_a_subject
@@ -19,22 +20,22 @@ fn about(subject: &[u8], word: &str) -> Value {
     signature
 }
 
-async fn blobs(registry: &Registry) {
+async fn blobs(registry: &Site) {
     registry.blob(REPO, b"c").await;
     registry.blob(REPO, b"l").await;
 }
 
-async fn the_answer_says_that_the_subject_was_taken_note_of(registry: &Registry) {
+async fn the_answer_says_that_the_subject_was_taken_note_of(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
-    blobs(registry).await;
+    blobs(&registry).await;
     let signature = about(&image.bytes, "signature").to_string();
     let digest = Digest::sha256(signature.as_bytes()).to_string();
     let answer = registry.put(REPO, &digest, MANIFEST, signature).await;
     assert_eq!((answer.status.as_u16(), answer.header("oci-subject")), (201, &*image.digest.to_string()));
 }
 
-async fn the_subject_need_not_be_there(registry: &Registry) {
-    blobs(registry).await;
+async fn the_subject_need_not_be_there(registry: Site) {
+    blobs(&registry).await;
     let signature = about(b"comes later", "signature").to_string();
     let answer = registry.put(REPO, "signature", MANIFEST, signature).await;
     let subject = Digest::sha256(b"comes later");
@@ -43,7 +44,7 @@ async fn the_subject_need_not_be_there(registry: &Registry) {
     assert_eq!(list.json()["manifests"].as_array().unwrap().len(), 1);
 }
 
-async fn an_index_may_have_a_subject(registry: &Registry) {
+async fn an_index_may_have_a_subject(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     let index = json!({
         "schemaVersion": 2, "mediaType": INDEX, "manifests": [], "subject": descriptor(MANIFEST, &image.bytes),
@@ -55,9 +56,9 @@ async fn an_index_may_have_a_subject(registry: &Registry) {
     assert_eq!(list["manifests"][0].get("artifactType"), None);
 }
 
-async fn a_referrers_tag_of_a_client_is_a_tag_like_others(registry: &Registry) {
+async fn a_referrers_tag_of_a_client_is_a_tag_like_others(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
-    blobs(registry).await;
+    blobs(&registry).await;
     let signature = about(&image.bytes, "signature");
     registry.accept(REPO, "signature", &signature).await;
     let tag = image.digest.to_string().replace(':', "-");

@@ -5,9 +5,10 @@ use futures::stream;
 use http::Method;
 use server::digest::Digest;
 
-use crate::registry::{REPO, Registry, error, refused};
+use crate::common::site::Site;
+use crate::registry::{REPO, error, refused};
 
-on_every_registry! {
+crate::on_stores! {
     a_chunk_is_202_with_the_bytes_so_far
     the_last_chunk_may_come_with_the_end_or_before_it
     a_chunk_out_of_order_is_416_and_says_where_the_upload_is
@@ -20,7 +21,7 @@ on_every_registry! {
     the_end_is_in_order_too
 }
 
-async fn a_chunk_is_202_with_the_bytes_so_far(registry: &Registry) {
+async fn a_chunk_is_202_with_the_bytes_so_far(registry: Site) {
     let location = registry.begin(REPO).await;
     for (first, chunk, range) in [(0, "0123", "0-3"), (4, "4", "0-4"), (5, "56789", "0-9")] {
         let answer = registry.piece(&location, first, chunk.as_bytes()).await;
@@ -32,7 +33,7 @@ async fn a_chunk_is_202_with_the_bytes_so_far(registry: &Registry) {
     assert_eq!(registry.get(answer.header("location")).await.text(), "0123456789");
 }
 
-async fn the_last_chunk_may_come_with_the_end_or_before_it(registry: &Registry) {
+async fn the_last_chunk_may_come_with_the_end_or_before_it(registry: Site) {
     let digest = Digest::sha256(b"0123456789");
     let location = registry.begin(REPO).await;
     registry.piece(&location, 0, b"01234").await;
@@ -43,7 +44,7 @@ async fn the_last_chunk_may_come_with_the_end_or_before_it(registry: &Registry) 
 }
 
 /// Fault 36: neither an overlap nor a gap.
-async fn a_chunk_out_of_order_is_416_and_says_where_the_upload_is(registry: &Registry) {
+async fn a_chunk_out_of_order_is_416_and_says_where_the_upload_is(registry: Site) {
     let location = registry.begin(REPO).await;
     let early = registry.call(Method::PATCH, &location, &[("content-range", "1-4")], "1234").await;
     assert_eq!((refused(&early), early.header("range")), (error(416, "BLOB_UPLOAD_INVALID"), "0-0"));
@@ -57,7 +58,7 @@ async fn a_chunk_out_of_order_is_416_and_says_where_the_upload_is(registry: &Reg
     assert_eq!(registry.end(&location, &Digest::sha256(b"01234567"), Body::empty()).await.status, 201);
 }
 
-async fn the_status_is_204_with_the_bytes_so_far(registry: &Registry) {
+async fn the_status_is_204_with_the_bytes_so_far(registry: Site) {
     let location = registry.begin(REPO).await;
     registry.piece(&location, 0, b"0123").await;
     for method in [Method::GET, Method::HEAD] {
@@ -67,7 +68,7 @@ async fn the_status_is_204_with_the_bytes_so_far(registry: &Registry) {
     }
 }
 
-async fn a_stream_without_length_and_range_is_a_chunk(registry: &Registry) {
+async fn a_stream_without_length_and_range_is_a_chunk(registry: Site) {
     let location = registry.begin(REPO).await;
     for range in ["0-5", "0-11"] {
         let chunks = ["01", "23", "45"].map(Ok::<_, std::io::Error>);
@@ -78,7 +79,7 @@ async fn a_stream_without_length_and_range_is_a_chunk(registry: &Registry) {
     assert_eq!(registry.end(&location, &Digest::sha256(b"0123450123456"), last).await.status, 201);
 }
 
-async fn a_range_that_is_none_or_has_another_length_is_refused(registry: &Registry) {
+async fn a_range_that_is_none_or_has_another_length_is_refused(registry: Site) {
     let location = registry.begin(REPO).await;
     for range in ["bytes 0-3/4", "0", "a-b", "3-0"] {
         let answer = registry.call(Method::PATCH, &location, &[("content-range", range)], "0123").await;
@@ -95,7 +96,7 @@ async fn a_range_that_is_none_or_has_another_length_is_refused(registry: &Regist
     assert_eq!(registry.end(&location, &Digest::sha256(b"x"), "x").await.status, 201);
 }
 
-async fn the_end_needs_the_digest_of_the_whole(registry: &Registry) {
+async fn the_end_needs_the_digest_of_the_whole(registry: Site) {
     let location = registry.begin(REPO).await;
     registry.piece(&location, 0, b"0123").await;
     let without = registry.call(Method::PUT, &location, &[], "4567").await;
@@ -104,7 +105,7 @@ async fn the_end_needs_the_digest_of_the_whole(registry: &Registry) {
     assert_eq!(refused(&of_the_last), error(400, "DIGEST_INVALID"));
 }
 
-async fn an_upload_belongs_to_its_repository(registry: &Registry) {
+async fn an_upload_belongs_to_its_repository(registry: Site) {
     let location = registry.begin(REPO).await;
     registry.piece(&location, 0, b"0123").await;
     let foreign = location.replace(REPO, "other");
@@ -121,7 +122,7 @@ async fn an_upload_belongs_to_its_repository(registry: &Registry) {
     assert_eq!(registry.end(&location, &digest, Body::empty()).await.status, 201);
 }
 
-async fn an_upload_that_is_not_there_is_404(registry: &Registry) {
+async fn an_upload_that_is_not_there_is_404(registry: Site) {
     let none = format!("/v2/{REPO}/blobs/uploads/");
     for id in ["2c1e7dfb-53a5-4f0c-8f3e-6f6a4d0e7f11", "x", "%2e%2e"] {
         for method in [Method::GET, Method::PATCH, Method::PUT, Method::DELETE] {
@@ -132,7 +133,7 @@ async fn an_upload_that_is_not_there_is_404(registry: &Registry) {
     }
 }
 
-async fn the_end_is_in_order_too(registry: &Registry) {
+async fn the_end_is_in_order_too(registry: Site) {
     let location = registry.begin(REPO).await;
     registry.piece(&location, 0, b"0123").await;
     let path = format!("{location}?digest={}", Digest::sha256(b"01234567"));

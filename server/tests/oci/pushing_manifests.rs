@@ -6,16 +6,15 @@ use http::Method;
 use serde_json::{Value, json};
 use server::digest::Digest;
 
-use crate::registry::{
-    CONFIG, INDEX, LAYER, MANIFEST, REPO, Registry, codes, descriptor, document, error, refused, sha512,
-};
+use crate::common::site::Site;
+use crate::registry::{CONFIG, INDEX, LAYER, MANIFEST, REPO, codes, descriptor, document, error, refused, sha512};
 
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 const LIMIT: usize = 4 << 20;
 
-on_every_registry! {
+crate::on_stores! {
     a_manifest_is_201_and_says_where_it_is
     a_manifest_may_be_put_by_its_digest_alone
     a_digest_that_does_not_fit_is_refused
@@ -34,7 +33,7 @@ on_every_registry! {
     an_image_may_have_no_layers
 }
 
-async fn a_manifest_is_201_and_says_where_it_is(registry: &Registry) {
+async fn a_manifest_is_201_and_says_where_it_is(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     let answer = registry.put(REPO, "2", MANIFEST, image.bytes.clone()).await;
     assert_eq!(answer.status, 201);
@@ -45,7 +44,7 @@ async fn a_manifest_is_201_and_says_where_it_is(registry: &Registry) {
     assert_eq!(registry.get(&format!("/v2/{REPO}/manifests/2")).await.body, image.bytes);
 }
 
-async fn a_manifest_may_be_put_by_its_digest_alone(registry: &Registry) {
+async fn a_manifest_may_be_put_by_its_digest_alone(registry: Site) {
     for (config, layer) in [("c", "l"), ("c", "m")] {
         registry.blob(REPO, config.as_bytes()).await;
         registry.blob(REPO, layer.as_bytes()).await;
@@ -61,7 +60,7 @@ async fn a_manifest_may_be_put_by_its_digest_alone(registry: &Registry) {
 }
 
 /// Fault 36.
-async fn a_digest_that_does_not_fit_is_refused(registry: &Registry) {
+async fn a_digest_that_does_not_fit_is_refused(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     let wrong = Digest::sha256(b"other").to_string();
     let answer = registry.put(REPO, &wrong, MANIFEST, image.bytes).await;
@@ -73,7 +72,7 @@ async fn a_digest_that_does_not_fit_is_refused(registry: &Registry) {
     }
 }
 
-async fn what_a_manifest_needs_must_be_in_its_repository(registry: &Registry) {
+async fn what_a_manifest_needs_must_be_in_its_repository(registry: Site) {
     registry.blob("other", b"c").await;
     registry.blob("other", b"l").await;
     let answer = registry.put(REPO, "1", MANIFEST, document("c", "l").to_string()).await;
@@ -91,7 +90,7 @@ async fn what_a_manifest_needs_must_be_in_its_repository(registry: &Registry) {
     registry.accept(REPO, "1", &document("c", "l")).await;
 }
 
-async fn layers_that_may_not_be_passed_on_need_not_be_there(registry: &Registry) {
+async fn layers_that_may_not_be_passed_on_need_not_be_there(registry: Site) {
     registry.blob(REPO, b"c").await;
     for foreign in [
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
@@ -107,7 +106,7 @@ async fn layers_that_may_not_be_passed_on_need_not_be_there(registry: &Registry)
 }
 
 /// The specification lets a registry refuse an index whose manifests are not there; this one does.
-async fn the_manifests_of_an_index_must_be_there(registry: &Registry) {
+async fn the_manifests_of_an_index_must_be_there(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     let child = |bytes: &[u8]| {
         let mut child = descriptor(MANIFEST, bytes);
@@ -133,7 +132,7 @@ async fn the_manifests_of_an_index_must_be_there(registry: &Registry) {
     registry.accept(REPO, "cache", &cache).await;
 }
 
-async fn docker_images_and_lists_are_taken(registry: &Registry) {
+async fn docker_images_and_lists_are_taken(registry: Site) {
     registry.blob(REPO, b"c").await;
     registry.blob(REPO, b"l").await;
     let image = json!({
@@ -157,7 +156,7 @@ async fn docker_images_and_lists_are_taken(registry: &Registry) {
     assert_eq!(refused(&first_schema), error(400, "MANIFEST_INVALID"));
 }
 
-async fn artifacts_are_taken(registry: &Registry) {
+async fn artifacts_are_taken(registry: Site) {
     registry.blob(REPO, b"{}").await;
     registry.blob(REPO, b"content").await;
     let artifact = json!({
@@ -180,14 +179,14 @@ async fn artifacts_are_taken(registry: &Registry) {
     assert_eq!(refused(&answer), error(404, "MANIFEST_BLOB_UNKNOWN"));
 }
 
-async fn parameters_of_the_media_type_are_ignored(registry: &Registry) {
+async fn parameters_of_the_media_type_are_ignored(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     let answer = registry.put(REPO, "2", &format!("{MANIFEST}; charset=utf-8"), image.bytes).await;
     assert_eq!(answer.status, 201);
     assert_eq!(registry.get(&format!("/v2/{REPO}/manifests/2")).await.header("content-type"), MANIFEST);
 }
 
-async fn header_and_document_must_agree(registry: &Registry) {
+async fn header_and_document_must_agree(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     let answer = registry.put(REPO, "2", DOCKER, image.bytes.clone()).await;
     assert_eq!(refused(&answer), error(400, "MANIFEST_INVALID"));
@@ -197,7 +196,7 @@ async fn header_and_document_must_agree(registry: &Registry) {
     assert_eq!(registry.call(Method::PUT, &path, &[], image.bytes).await.status, 201);
 }
 
-async fn what_is_wrong_is_named_by_its_place(registry: &Registry) {
+async fn what_is_wrong_is_named_by_its_place(registry: Site) {
     let mut wrong = document("c", "l");
     wrong["layers"][0]["digest"] = json!("sha256:12");
     let answer = registry.put(REPO, "1", MANIFEST, wrong.to_string()).await;
@@ -213,7 +212,7 @@ async fn what_is_wrong_is_named_by_its_place(registry: &Registry) {
 }
 
 /// As CVE-2021-41190: who reads `manifests` must not see something else than who reads `layers`.
-async fn a_document_that_could_be_two_things_is_refused(registry: &Registry) {
+async fn a_document_that_could_be_two_things_is_refused(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     let mut both: Value = serde_json::from_slice(&image.bytes).unwrap();
     both["manifests"] = json!([]);
@@ -225,7 +224,7 @@ async fn a_document_that_could_be_two_things_is_refused(registry: &Registry) {
 }
 
 /// Fault 36. Counted while it comes, whatever the headers say.
-async fn a_manifest_may_have_4_mib_and_no_more(registry: &Registry) {
+async fn a_manifest_may_have_4_mib_and_no_more(registry: Site) {
     registry.blob(REPO, b"c").await;
     registry.blob(REPO, b"l").await;
     let mut large = document("c", "l");
@@ -243,7 +242,7 @@ async fn a_manifest_may_have_4_mib_and_no_more(registry: &Registry) {
     assert_eq!(refused(&unknown), error(413, "MANIFEST_INVALID"));
 }
 
-async fn a_tag_moves_to_what_is_pushed_last(registry: &Registry) {
+async fn a_tag_moves_to_what_is_pushed_last(registry: Site) {
     let first = registry.image(REPO, "1", "a").await;
     let second = registry.image(REPO, "1", "b").await;
     let answer = registry.get(&format!("/v2/{REPO}/manifests/1")).await;
@@ -251,14 +250,14 @@ async fn a_tag_moves_to_what_is_pushed_last(registry: &Registry) {
     assert_eq!(registry.status(&format!("/v2/{REPO}/manifests/{}", first.digest)).await, 200);
 }
 
-async fn a_reference_that_is_none_is_refused(registry: &Registry) {
+async fn a_reference_that_is_none_is_refused(registry: Site) {
     for tag in [".x", "-x", &"x".repeat(129), "a%20b", "%2e%2e"] {
         let answer = registry.put(REPO, tag, MANIFEST, "{}").await;
         assert_eq!(refused(&answer), error(400, "MANIFEST_INVALID"), "{tag}");
     }
 }
 
-async fn an_image_may_have_no_layers(registry: &Registry) {
+async fn an_image_may_have_no_layers(registry: Site) {
     registry.blob(REPO, b"c").await;
     for layers in [json!([]), Value::Null] {
         let image = json!({

@@ -6,16 +6,18 @@ use axum::body::Body;
 use futures::future::join_all;
 use server::digest::Digest;
 
-use crate::registry::{MANIFEST, REPO, Registry};
+use crate::common::site::{Reach, Site};
+use crate::registry::{MANIFEST, REPO};
 
-on_every_registry! {
+crate::on_stores! {
     many_clients_push_the_same_blob_and_there_is_one
     many_clients_move_a_tag_and_one_of_them_wins
     who_pushes_while_others_delete_finds_what_it_pushed
     of_two_pieces_at_the_same_time_none_is_mixed_into_the_other
 }
 
-async fn many_clients_push_the_same_blob_and_there_is_one(registry: &Registry) {
+/// Fault 17.
+async fn many_clients_push_the_same_blob_and_there_is_one(registry: Site) {
     let content = vec![7; 700_000];
     let pushes = join_all((0..8).map(|_| registry.blob(REPO, &content))).await;
     assert!(pushes.windows(2).all(|pair| pair[0] == pair[1]));
@@ -25,7 +27,8 @@ async fn many_clients_push_the_same_blob_and_there_is_one(registry: &Registry) {
     assert!(!keys.iter().any(|key| key.starts_with("uploads/")), "{keys:?}");
 }
 
-async fn many_clients_move_a_tag_and_one_of_them_wins(registry: &Registry) {
+/// Fault 17.
+async fn many_clients_move_a_tag_and_one_of_them_wins(registry: Site) {
     let words: Vec<_> = (0..8).map(|n| n.to_string()).collect();
     let mut images = Vec::new();
     for word in &words {
@@ -46,7 +49,7 @@ async fn many_clients_move_a_tag_and_one_of_them_wins(registry: &Registry) {
 }
 
 /// A deletion removes what it saw, never what was pushed since.
-async fn who_pushes_while_others_delete_finds_what_it_pushed(registry: &Registry) {
+async fn who_pushes_while_others_delete_finds_what_it_pushed(registry: Site) {
     let image = registry.image(REPO, "1", "a").await;
     let path = format!("/v2/{REPO}/manifests/{}", image.digest);
     for _ in 0..20 {
@@ -61,7 +64,8 @@ async fn who_pushes_while_others_delete_finds_what_it_pushed(registry: &Registry
     }
 }
 
-async fn of_two_pieces_at_the_same_time_none_is_mixed_into_the_other(registry: &Registry) {
+/// Fault 18.
+async fn of_two_pieces_at_the_same_time_none_is_mixed_into_the_other(registry: Site) {
     for _ in 0..10 {
         let location = registry.begin(REPO).await;
         let (a, b) = (vec![b'a'; 40_000], vec![b'b'; 40_000]);

@@ -1,21 +1,13 @@
-//! What the tests push to: one instance, or several that take turns.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+//! What the tests push, and how.
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use server::digest::{Algorithm, Digest, Hasher};
-use server::storage::health::StorageHealth;
-use server::storage::s3::S3Storage;
-use tempfile::TempDir;
 
-use crate::common::s3_server::Kind;
-use crate::common::stores::{self, Store};
-use crate::common::{Answer, Client, Setup};
+use crate::common::Answer;
+use crate::common::site::Site;
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -24,78 +16,6 @@ pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// The repository that most tests use.
 pub const REPO: &str = "docker.io/library/app";
 
-/// Instances of the server on one store.
-pub struct Registry {
-    instances: Vec<Client>,
-    turn: AtomicUsize,
-    _folder: Option<TempDir>,
-}
-
-/// One instance on a store in memory.
-pub async fn memory() -> Option<Registry> {
-    Some(Registry::on(stores::memory(), 1).await)
-}
-
-/// One instance on a folder.
-pub async fn file() -> Option<Registry> {
-    let (storage, folder) = stores::file();
-    Some(Registry { _folder: Some(folder), ..Registry::on(storage, 1).await })
-}
-
-/// Three instances that take turns on one store in memory.
-pub async fn three_instances() -> Option<Registry> {
-    Some(Registry::on(stores::memory(), 3).await)
-}
-
-/// Three instances that take turns on one bucket of `MinIO`, each with what it remembers of it; `None`, with a word, where
-/// there is no `MinIO`.
-pub async fn minio() -> Option<Registry> {
-    three_on(Kind::Minio).await
-}
-
-/// The same with versitygw.
-pub async fn versitygw() -> Option<Registry> {
-    three_on(Kind::Versitygw).await
-}
-
-async fn three_on(kind: Kind) -> Option<Registry> {
-    let config = kind.server().await?.config();
-    let mut instances = Vec::new();
-    for _ in 0..3 {
-        let storage = S3Storage::open(config.clone(), StorageHealth::default()).await.unwrap();
-        instances.push(Setup::on(Arc::new(storage)).start().await.unwrap());
-    }
-    Some(Registry { instances, turn: AtomicUsize::new(0), _folder: None })
-}
-
-/// Makes each test of a module run on every store. A store is a function of this module.
-macro_rules! on_every_registry {
-    ($($test:ident)*) => {
-        on_registries! { { $($test)* } memory file three_instances minio versitygw }
-    };
-}
-
-/// Makes each test run on the stores that are named.
-macro_rules! on_registries {
-    ($tests:tt $($store:ident)*) => {
-        $(on_registry! { $store $tests })*
-    };
-}
-
-/// Makes each test run on one store.
-macro_rules! on_registry {
-    ($store:ident { $($test:ident)* }) => {
-        mod $store {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                if let Some(registry) = $crate::registry::$store().await {
-                    super::$test(&registry).await;
-                }
-            })*
-        }
-    };
-}
-
 /// A manifest and what it is made of.
 pub struct Image {
     pub bytes: Vec<u8>,
@@ -103,41 +23,8 @@ pub struct Image {
     pub layer: Digest,
 }
 
-impl Registry {
-    pub async fn on(storage: Store, count: usize) -> Self {
-        let mut instances = Vec::new();
-        for _ in 0..count {
-            instances.push(Setup::on(Arc::clone(&storage)).start().await.unwrap());
-        }
-        Self { instances, turn: AtomicUsize::new(0), _folder: None }
-    }
-
-    pub async fn with(setup: Setup) -> Self {
-        Self { instances: vec![setup.start().await.unwrap()], turn: AtomicUsize::new(0), _folder: None }
-    }
-
-    /// The instance whose turn it is.
-    pub fn client(&self) -> &Client {
-        let turn = self.turn.fetch_add(1, Ordering::SeqCst);
-        &self.instances[turn % self.instances.len()]
-    }
-
-    pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
-        self.client().call(method, path, headers, body).await
-    }
-
-    pub async fn get(&self, path: &str) -> Answer {
-        self.call(Method::GET, path, &[], Body::empty()).await
-    }
-
-    pub async fn head(&self, path: &str) -> Answer {
-        self.call(Method::HEAD, path, &[], Body::empty()).await
-    }
-
-    pub async fn delete(&self, path: &str) -> Answer {
-        self.call(Method::DELETE, path, &[], Body::empty()).await
-    }
-
+/// What a client of a registry does.
+impl Site {
     /// Starts an upload and says where it goes on.
     pub async fn begin(&self, repository: &str) -> String {
         let answer = self.call(Method::POST, &format!("/v2/{repository}/blobs/uploads/"), &[], Body::empty()).await;
@@ -191,22 +78,6 @@ impl Registry {
         let answer = self.put(repository, reference, MANIFEST, image.bytes.clone()).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
         image
-    }
-
-    /// Waits until no instance serves it any more. An instance may remember for some seconds what another one removed.
-    pub async fn gone(&self, path: &str) {
-        for instance in &self.instances {
-            let start = Instant::now();
-            while instance.get(path).await.status != StatusCode::NOT_FOUND {
-                assert!(start.elapsed() < Duration::from_secs(20), "{path} is still there");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-
-    /// Status of what is asked for.
-    pub async fn status(&self, path: &str) -> u16 {
-        self.get(path).await.status.as_u16()
     }
 }
 

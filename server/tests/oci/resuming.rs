@@ -6,9 +6,10 @@ use futures::stream;
 use http::Method;
 use server::digest::Digest;
 
-use crate::registry::{REPO, Registry, refused};
+use crate::common::site::Site;
+use crate::registry::{REPO, refused};
 
-on_every_registry! {
+crate::on_stores! {
     what_came_before_a_connection_broke_is_kept
     an_end_that_breaks_off_keeps_what_was_kept_before
     a_whole_blob_that_breaks_off_leaves_nothing_visible
@@ -24,7 +25,8 @@ fn content() -> Vec<u8> {
     (0..500_000_u32).map(|n| n.to_le_bytes()[1]).collect()
 }
 
-async fn what_came_before_a_connection_broke_is_kept(registry: &Registry) {
+/// Faults 12 and 18.
+async fn what_came_before_a_connection_broke_is_kept(registry: Site) {
     let (content, location) = (content(), registry.begin(REPO).await);
     let mut arrived = 0;
     for part in [100_000, 1, 250_000] {
@@ -41,7 +43,7 @@ async fn what_came_before_a_connection_broke_is_kept(registry: &Registry) {
     assert!(registry.get(answer.header("location")).await.body == content);
 }
 
-async fn an_end_that_breaks_off_keeps_what_was_kept_before(registry: &Registry) {
+async fn an_end_that_breaks_off_keeps_what_was_kept_before(registry: Site) {
     let (content, location) = (content(), registry.begin(REPO).await);
     let digest = Digest::sha256(&content);
     registry.piece(&location, 0, &content[..100_000]).await;
@@ -52,7 +54,7 @@ async fn an_end_that_breaks_off_keeps_what_was_kept_before(registry: &Registry) 
     assert_eq!(registry.end(&location, &digest, content[200_000..].to_vec()).await.status, 201);
 }
 
-async fn a_whole_blob_that_breaks_off_leaves_nothing_visible(registry: &Registry) {
+async fn a_whole_blob_that_breaks_off_leaves_nothing_visible(registry: Site) {
     let content = content();
     let digest = Digest::sha256(&content);
     let path = format!("/v2/{REPO}/blobs/uploads/?digest={digest}");

@@ -3,54 +3,37 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{Method, Request, Response};
-use http_body_util::BodyExt;
+use http::Method;
 use serde_json::{Value, json};
-use server::auth::Auth;
-use server::auth::kubernetes::Kubernetes;
 use server::digest::Digest;
-use server::storage::Storage;
 use server::storage::memory::MemoryStorage;
 
 use crate::common::bundles::package;
+use crate::common::kubernetes::{ApiServer, user};
+use crate::common::site::{Reach, Site};
 use crate::common::source::Source;
+use crate::common::stores::Stores;
 use crate::common::{Answer, Setup, spec};
-use crate::registry::{CONFIG, LAYER, MANIFEST, Registry, descriptor, error, refused};
+use crate::registry::{CONFIG, LAYER, MANIFEST, descriptor, error, refused};
 
-const AUDIENCE: &str = "registry.dcos.io/apps/main";
 const REDIS: &str = "docker.io/library/redis";
 
 /// An API server on which a user's name is the list of rights: `get-create`.
-fn api_server() -> kube::Client {
-    let service = tower::service_fn(|request: Request<kube::client::Body>| async move {
-        let token_review = request.uri().path().ends_with("/tokenreviews");
-        let body = request.into_body().collect().await.unwrap().to_bytes();
-        let mut review: Value = serde_json::from_slice(&body).unwrap();
-        review["status"] = if token_review {
-            let token = review["spec"]["token"].clone();
-            json!({ "authenticated": true, "audiences": [AUDIENCE], "user": { "username": token } })
-        } else {
-            let user = review["spec"]["user"].as_str().unwrap();
-            let verb = review["spec"]["resourceAttributes"]["verb"].as_str().unwrap();
-            json!({ "allowed": user.split('-').any(|right| right == verb) })
-        };
-        Ok::<_, std::io::Error>(Response::builder().status(201).body(Body::from(review.to_string())).unwrap())
-    });
-    kube::Client::new(service, "default")
+fn api_server() -> ApiServer {
+    ApiServer::new(user, |user, verb| user.split('-').any(|right| right == verb))
 }
 
 struct Guarded {
-    registry: Registry,
+    registry: Site,
     /// The same store, where nobody is asked.
-    open: Registry,
+    open: Site,
 }
 
 impl Guarded {
     async fn new(anonymous_pull: bool) -> Self {
-        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-        let auth = Auth::Kubernetes(Kubernetes::new(api_server(), AUDIENCE.into(), "apps".into()));
-        let setup = Setup { auth, anonymous_pull, ..Setup::on(Arc::clone(&storage)) };
-        Self { registry: Registry::with(setup).await, open: Registry::on(storage, 1).await }
+        let stores = Stores::of(vec![Arc::new(MemoryStorage::new())]);
+        let guarded = |storage| Setup { auth: api_server().auth(), anonymous_pull, ..Setup::on(storage) };
+        Self { registry: Site::with(stores.clone(), guarded).await, open: Site::with(stores, Setup::on).await }
     }
 
     async fn ask(&self, user: &str, method: Method, path: &str, body: impl Into<Body>) -> Answer {

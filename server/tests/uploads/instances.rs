@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::State;
 use axum::body::Body;
@@ -20,72 +20,69 @@ use tokio::sync::Semaphore;
 
 use crate::common::bundles::{Package, package};
 use crate::common::faulty::{Faulty, When};
+use crate::common::sender::{announced, bring, complete, patch, send, settled, view};
 use crate::common::shared::Shared;
+use crate::common::site::{Reach, Site};
+use crate::common::stores::{Store, Stores};
+use crate::common::until::until;
 use crate::common::{Client, Setup};
-use crate::sender::{announced, complete, patch, settled, view};
 
 const QUICK: Pace = Pace {
     beat: Duration::from_millis(50),
-    stopped: Duration::from_secs(2),
+    stopped: Duration::from_secs(3),
     look: Duration::from_millis(50),
     expiry: Duration::from_hours(24),
 };
 
-async fn instance(storage: &MemoryStorage, gate: Option<Arc<Semaphore>>) -> Client {
-    let shared = Arc::new(Faulty::shared(Arc::new(storage.clone())));
-    let mut setup = match gate {
-        Some(gate) => Setup::on(Arc::new(Faulty::gated(shared, "packages/", gate))),
-        None => Setup::on(shared),
-    };
-    setup.pace = QUICK;
-    setup.start().await.unwrap()
+fn quick(storage: Store) -> Setup {
+    Setup { pace: QUICK, ..Setup::on(storage) }
 }
 
-#[tokio::test]
-async fn every_request_of_an_upload_may_go_to_another_instance() {
+/// One of several instances on a store in memory.
+async fn instance(storage: &MemoryStorage) -> Client {
+    quick(Arc::new(Shared::new(Arc::new(storage.clone())))).start().await.unwrap()
+}
+
+crate::on_stores! {
+    on three_instances minio versitygw:
+    every_request_of_an_upload_may_go_to_another_instance
+    another_instance_goes_on_when_the_owner_has_stopped_and_not_before
+    an_upload_that_nobody_touches_expires_with_all_that_came_of_it
+    blobs_of_uploads_on_their_way_are_roots_for_a_collector
+}
+
+async fn every_request_of_an_upload_may_go_to_another_instance(stores: Stores) {
     // faults.md 18.
-    let storage = MemoryStorage::new();
-    let mut instances = Vec::new();
-    for _ in 0..3 {
-        instances.push(instance(&storage, None).await);
-    }
-    let mut next = instances.iter().cycle();
-    let mut other = || next.next().unwrap();
+    let site = Site::with(stores, quick).await;
     let redis = package("redis", "1", "redis:5");
-    let upload = announced(other(), &redis.content()).await;
+    let upload = announced(&site, &redis.content()).await;
     for blob in &upload.missing {
         let bytes = &redis.parts()[&blob.digest];
         for (offset, piece) in bytes.chunks(7).enumerate() {
-            let answer = patch(other(), &upload.id, &blob.digest, offset as u64 * 7, piece.to_vec()).await;
+            let answer = patch(&site, &upload.id, &blob.digest, offset as u64 * 7, piece.to_vec()).await;
             assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.text());
         }
     }
-    assert_eq!(complete(other(), &upload.id).await.status, StatusCode::ACCEPTED);
-    assert_eq!(settled(other(), &upload.id).await.state, State::Added);
-    // As old as a look at a shared store may be.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
-    for client in &instances {
-        assert_eq!(client.catalogue().await, ["redis 1"]);
-    }
+    assert_eq!(complete(&site, &upload.id).await.status, StatusCode::ACCEPTED);
+    assert_eq!(settled(&site, &upload.id).await.state, State::Added);
+    site.shows(&["redis 1"]).await;
 }
 
-#[tokio::test]
-async fn another_instance_goes_on_when_the_owner_has_stopped_and_not_before() {
-    let storage = MemoryStorage::new();
-    let gate = Arc::new(Semaphore::new(0));
-    let (owner, other) = (instance(&storage, Some(Arc::clone(&gate))).await, instance(&storage, None).await);
+async fn another_instance_goes_on_when_the_owner_has_stopped_and_not_before(stores: Stores) {
+    let closed = Arc::new(Semaphore::new(0));
+    let owner = quick(Arc::new(Faulty::gated(stores.next(), "packages/", closed))).start().await.unwrap();
+    let other = quick(stores.next()).start().await.unwrap();
     let redis = package("redis", "1", "redis:5");
     let upload = announced(&owner, &redis.content()).await;
-    crate::sender::send(&owner, &redis, &upload).await;
+    send(&owner, &redis, &upload).await;
     // On a runtime of its own, so that it can stop as a process does.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (client, id) = (owner.clone(), upload.id.clone());
     runtime.spawn(async move { complete(&client, &id).await }).await.unwrap();
     tokio::spawn(other.uploads.clone().watch());
-    while view(&other, &upload.id).await.state != State::Storing {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    for _ in 0..60 {
+    until("it is stored", async || view(&other, &upload.id).await.state == State::Storing).await;
+    let begun = Instant::now();
+    while begun.elapsed() < QUICK.stopped.mul_f32(1.3) {
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(view(&other, &upload.id).await.state, State::Storing, "its owner is alive");
     }
@@ -94,22 +91,18 @@ async fn another_instance_goes_on_when_the_owner_has_stopped_and_not_before() {
     assert_eq!(other.catalogue().await, ["redis 1"], "what an instance wrote itself it sees at once");
 }
 
-#[tokio::test]
-async fn an_upload_that_nobody_touches_expires_with_all_that_came_of_it() {
-    let storage = MemoryStorage::new();
-    let mut setup = Setup::on(Arc::new(storage.clone()));
-    setup.pace = Pace { expiry: Duration::from_millis(200), ..QUICK };
-    let client = setup.start().await.unwrap();
+async fn an_upload_that_nobody_touches_expires_with_all_that_came_of_it(site: Site) {
     let redis = package("redis", "1", "redis:5");
-    let upload = announced(&client, &redis.content()).await;
+    let upload = announced(&site, &redis.content()).await;
     let blob = &upload.missing[0];
-    patch(&client, &upload.id, &blob.digest, 0, redis.parts()[&blob.digest][..1].to_vec()).await;
-    client.uploads.scan().await.unwrap();
-    assert!(!client.keys().await.is_empty());
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    client.uploads.scan().await.unwrap();
-    assert!(client.keys().await.is_empty(), "{:?}", client.keys().await);
-    assert!(client.uploads.roots().await.unwrap().is_empty());
+    patch(&site, &upload.id, &blob.digest, 0, redis.parts()[&blob.digest][..1].to_vec()).await;
+    let uploads = &site.client().uploads;
+    for (age, there) in [(Duration::ZERO, true), (Duration::from_hours(23), true), (Duration::from_hours(2), false)] {
+        site.age(age).await;
+        uploads.scan().await.unwrap();
+        assert_eq!(site.keys().await.is_empty(), !there, "{age:?}");
+    }
+    assert!(uploads.roots().await.unwrap().is_empty());
 }
 
 /// A package with one file of 20 bytes.
@@ -143,14 +136,13 @@ async fn an_upload_that_is_announced_again_or_still_sent_to_does_not_expire() {
     assert_eq!(dripping.await.unwrap(), StatusCode::NO_CONTENT);
 }
 
-#[tokio::test]
-async fn blobs_of_uploads_on_their_way_are_roots_for_a_collector() {
-    let client = instance(&MemoryStorage::new(), None).await;
+async fn blobs_of_uploads_on_their_way_are_roots_for_a_collector(stores: Stores) {
+    let client = quick(stores.next()).start().await.unwrap();
     let redis = package("redis", "1", "redis:5");
     let upload = announced(&client, &redis.content()).await;
     let roots: BTreeSet<_> = client.uploads.roots().await.unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(roots, redis.parts().into_keys().collect());
-    crate::sender::send(&client, &redis, &upload).await;
+    send(&client, &redis, &upload).await;
     assert_eq!(complete(&client, &upload.id).await.status, StatusCode::ACCEPTED);
     settled(&client, &upload.id).await;
     assert!(client.uploads.roots().await.unwrap().is_empty(), "they are the package's now");
@@ -166,7 +158,7 @@ fn uploads(storage: Arc<dyn Storage>) -> (Uploads, Catalogue) {
 async fn an_instance_holds_blobs_no_longer_than_the_upload_that_another_one_ends() {
     let storage = MemoryStorage::new();
     let (uploads, catalogue) = uploads(Arc::new(storage.clone()));
-    let other = instance(&storage, None).await;
+    let other = instance(&storage).await;
     let (redis, given_up) = (package("redis", "1", "redis:5"), package("other", "1", "other:1"));
     uploads.announce(redis.content()).await.unwrap();
     let id = uploads.announce(given_up.content()).await.unwrap().upload.id;
@@ -174,7 +166,7 @@ async fn an_instance_holds_blobs_no_longer_than_the_upload_that_another_one_ends
     let blobs_of = |package: &Package| package.parts().into_keys().collect::<BTreeSet<_>>();
     uploads.scan().await.unwrap();
     assert_eq!(held(), &blobs_of(&redis) | &blobs_of(&given_up), "both are on their way");
-    assert_eq!(crate::sender::bring(&other, &redis).await.state, State::Added);
+    assert_eq!(bring(&other, &redis).await.state, State::Added);
     uploads.scan().await.unwrap();
     assert_eq!(held(), blobs_of(&given_up), "the package has them now");
     other.uploads.abandon(&id.parse().unwrap()).await.unwrap();
@@ -185,10 +177,10 @@ async fn an_instance_holds_blobs_no_longer_than_the_upload_that_another_one_ends
 #[tokio::test]
 async fn a_store_that_fails_never_looks_like_one_whose_uploads_need_nothing() {
     let storage = MemoryStorage::new();
-    let client = instance(&storage, None).await;
+    let client = instance(&storage).await;
     announced(&client, &package("redis", "1", "redis:5").content()).await;
     let faulty = |when| Arc::new(Faulty::new(Arc::new(storage.clone()), when));
-    let sound = faulty(When::From(usize::MAX));
+    let sound = faulty(When::Never);
     let roots = uploads(Arc::clone(&sound) as Arc<_>).0.roots().await.unwrap();
     assert!(!roots.is_empty() && sound.calls() >= 3, "a listing, a status, a content");
     for call in 1..=sound.calls() {
@@ -224,8 +216,8 @@ async fn a_damaged_status_is_no_reason_to_know_nothing_of_the_others_and_expires
 #[tokio::test]
 async fn a_status_on_which_nobody_works_is_read_once() {
     let storage = MemoryStorage::new();
-    let client = instance(&storage, None).await;
-    crate::sender::bring(&client, &package("redis", "1", "redis:5")).await;
+    let client = instance(&storage).await;
+    bring(&client, &package("redis", "1", "redis:5")).await;
     let waiting = announced(&client, &package("other", "1", "other:1").content()).await;
     let counting = Arc::new(Shared::new(Arc::new(storage.clone())));
     let pace = Pace { stopped: Duration::ZERO, ..QUICK };

@@ -9,4 +9,3 @@ mod instances;
 mod packages;
 mod pieces;
 mod publish;
-mod sender;

@@ -10,97 +10,98 @@ use server::storage::memory::MemoryStorage;
 
 use crate::common::bundles::package;
 use crate::common::faulty::{Faulty, When};
+use crate::common::sender::{announced, bring, complete, patch, settled};
+use crate::common::site::{Reach, Site};
 use crate::common::source::Source;
-use crate::common::{Answer, Client, Setup, client, spec};
-use crate::sender::{announced, bring};
+use crate::common::stores::Stores;
+use crate::common::{Answer, Setup, client, spec};
 
-async fn delete(client: &Client, path: &str) -> Answer {
-    client.call(Method::DELETE, &format!("/api/v1/packages/{path}"), &[], Body::empty()).await
+async fn delete(site: &Site, path: &str) -> Answer {
+    site.call(Method::DELETE, &format!("/api/v1/packages/{path}"), &[], Body::empty()).await
 }
 
-#[tokio::test]
-async fn an_uploaded_package_is_described_as_one() {
-    let client = client().await;
+crate::on_stores! {
+    an_uploaded_package_is_described_as_one
+    a_removed_package_leaves_nothing_and_can_come_again
+    an_unknown_package_is_told_in_the_words_of_the_command_line
+    a_declared_package_is_not_removed_but_its_declaration_named
+    where_an_operator_has_objects_for_packages_a_removal_is_a_mark_that_it_carries_out
+    what_a_package_consists_of_can_be_brought_to_another_registry
+}
+
+async fn an_uploaded_package_is_described_as_one(site: Site) {
     let redis = package("redis", "1", "redis:5");
-    announced(&client, &redis.content()).await;
-    let waiting = client.get("/api/v1/packages/redis/1").await.json();
+    announced(&site, &redis.content()).await;
+    let waiting = site.get("/api/v1/packages/redis/1").await.json();
     assert_eq!((&waiting["status"], &waiting["source"]), (&"Pending".into(), &"upload".into()));
-    let upload = bring(&client, &redis).await;
-    let added = client.get("/api/v1/packages/redis/1").await.json();
+    let upload = bring(&site, &redis).await;
+    let added = site.get("/api/v1/packages/redis/1").await.json();
     assert_eq!((&added["status"], &added["source"]), (&"Added".into(), &"upload".into()));
     assert_eq!(added["releaseVersion"], upload.release_version.unwrap());
     assert_eq!(added["digest"], upload.digest);
     assert!(added.get("managedBy").is_none() && added.get("removalRequested").is_none());
-    let list = client.get("/api/v1/packages").await.json();
+    let list = site.get("/api/v1/packages").await.json();
     assert_eq!(list["packages"].as_array().unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn a_removed_package_leaves_nothing_and_can_come_again() {
+async fn a_removed_package_leaves_nothing_and_can_come_again(site: Site) {
     // universe.md 12.7.
-    let client = client().await;
     let redis = package("redis", "1", "redis:5");
-    bring(&client, &redis).await;
-    let answer = delete(&client, "redis/1").await;
+    bring(&site, &redis).await;
+    let answer = delete(&site, "redis/1").await;
     assert_eq!((answer.status, &answer.json()["status"]), (StatusCode::ACCEPTED, &"Removing".into()));
-    assert!(client.catalogue().await.is_empty());
-    assert!(client.keys().await.iter().all(|key| key.starts_with("package-uploads/")), "{:?}", client.keys().await);
-    let again = delete(&client, "redis/1").await;
+    site.shows(&[]).await;
+    let left = site.keys_after_collection().await;
+    assert!(left.iter().all(|key| key.starts_with("package-uploads/")), "{left:?}");
+    let again = delete(&site, "redis/1").await;
     assert_eq!(again.status, StatusCode::NOT_FOUND);
-    assert_eq!(bring(&client, &redis).await.state, State::Added);
-    assert_eq!(client.catalogue().await, ["redis 1"]);
+    assert_eq!(bring(&site, &redis).await.state, State::Added);
+    site.shows(&["redis 1"]).await;
 }
 
-#[tokio::test]
-async fn an_unknown_package_is_told_in_the_words_of_the_command_line() {
+async fn an_unknown_package_is_told_in_the_words_of_the_command_line(site: Site) {
     // universe.md 12.6.
-    let client = client().await;
     for answer in [
-        client.get("/api/v1/packages/redis/1").await,
-        delete(&client, "redis/1").await,
-        client.get("/api/v1/packages/redis/1/content").await,
+        site.get("/api/v1/packages/redis/1").await,
+        delete(&site, "redis/1").await,
+        site.get("/api/v1/packages/redis/1/content").await,
     ] {
         assert_eq!(answer.status, StatusCode::NOT_FOUND);
         assert_eq!(answer.json()["message"], "Version [1] of package [redis] not found");
     }
 }
 
-#[tokio::test]
-async fn a_declared_package_is_not_removed_but_its_declaration_named() {
-    let (client, source) = (client().await, Source::start().await);
-    client.add("u1", &spec(&source.bytes("x", package("redis", "1", "redis:5").bytes()))).await;
+async fn a_declared_package_is_not_removed_but_its_declaration_named(site: Site) {
+    let source = Source::start().await;
+    site.client().add("u1", &spec(&source.bytes("x", package("redis", "1", "redis:5").bytes()))).await;
     for path in ["redis/1", "redis/1?by=controller"] {
-        let answer = delete(&client, path).await;
+        let answer = delete(&site, path).await;
         assert_eq!(answer.status, StatusCode::CONFLICT);
         assert!(answer.text().contains("apps/it") && answer.text().contains("u1"), "{}", answer.text());
     }
-    assert_eq!(client.catalogue().await, ["redis 1"]);
+    site.shows(&["redis 1"]).await;
 }
 
-#[tokio::test]
-async fn where_an_operator_has_objects_for_packages_a_removal_is_a_mark_that_it_carries_out() {
-    let mut setup = Setup::on(Arc::new(MemoryStorage::new()));
-    setup.operator_managed = true;
-    let client = setup.start().await.unwrap();
+async fn where_an_operator_has_objects_for_packages_a_removal_is_a_mark_that_it_carries_out(stores: Stores) {
+    let site = Site::with(stores, |storage| Setup { operator_managed: true, ..Setup::on(storage) }).await;
     let redis = package("redis", "1", "redis:5");
-    bring(&client, &redis).await;
-    let answer = delete(&client, "redis/1").await;
+    bring(&site, &redis).await;
+    let answer = delete(&site, "redis/1").await;
     assert_eq!((answer.status, &answer.json()["removalRequested"]), (StatusCode::ACCEPTED, &true.into()));
-    assert_eq!(delete(&client, "redis/1").await.status, StatusCode::ACCEPTED);
-    assert_eq!(client.get("/api/v1/packages/redis/1").await.json()["removalRequested"], true);
-    assert_eq!(client.get("/api/v1/packages").await.json()["packages"][0]["removalRequested"], true);
-    assert_eq!(client.catalogue().await, ["redis 1"]);
-    assert_eq!(delete(&client, "redis/1?by=somebody").await.status, StatusCode::BAD_REQUEST);
-    assert_eq!(delete(&client, "redis/1?by=controller").await.status, StatusCode::ACCEPTED);
-    assert!(client.catalogue().await.is_empty());
-    bring(&client, &redis).await;
-    let again = client.get("/api/v1/packages/redis/1").await.json();
+    assert_eq!(delete(&site, "redis/1").await.status, StatusCode::ACCEPTED);
+    assert_eq!(site.get("/api/v1/packages/redis/1").await.json()["removalRequested"], true);
+    assert_eq!(site.get("/api/v1/packages").await.json()["packages"][0]["removalRequested"], true);
+    site.shows(&["redis 1"]).await;
+    assert_eq!(delete(&site, "redis/1?by=somebody").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(delete(&site, "redis/1?by=controller").await.status, StatusCode::ACCEPTED);
+    site.shows(&[]).await;
+    bring(&site, &redis).await;
+    let again = site.get("/api/v1/packages/redis/1").await.json();
     assert!(again.get("removalRequested").is_none(), "the mark went with the package");
 }
 
-#[tokio::test]
-async fn what_a_package_consists_of_can_be_brought_to_another_registry() {
-    let (from, to) = (client().await, client().await);
+async fn what_a_package_consists_of_can_be_brought_to_another_registry(from: Site) {
+    let to = client().await;
     let redis = package("redis", "1", "redis:5");
     bring(&from, &redis).await;
     let content = from.get("/api/v1/packages/redis/1/content").await;
@@ -109,13 +110,13 @@ async fn what_a_package_consists_of_can_be_brought_to_another_registry() {
     let upload = announced(&to, &content).await;
     for blob in &upload.missing {
         let path = format!("/api/v1/packages/redis/1/blobs/{}", blob.digest);
-        let half = from.get_with(&path, &[("range", "bytes=0-3")]).await;
+        let half = from.client().get_with(&path, &[("range", "bytes=0-3")]).await;
         assert_eq!((half.status, half.body.len()), (StatusCode::PARTIAL_CONTENT, 4));
         let bytes = from.get(&path).await.body;
-        assert_eq!(crate::sender::patch(&to, &upload.id, &blob.digest, 0, bytes).await.status, StatusCode::NO_CONTENT);
+        assert_eq!(patch(&to, &upload.id, &blob.digest, 0, bytes).await.status, StatusCode::NO_CONTENT);
     }
-    crate::sender::complete(&to, &upload.id).await;
-    assert_eq!(crate::sender::settled(&to, &upload.id).await.state, State::Added);
+    complete(&to, &upload.id).await;
+    assert_eq!(settled(&to, &upload.id).await.state, State::Added);
     let foreign = server::digest::Digest::sha256(b"another's");
     let foreign = from.get(&format!("/api/v1/packages/redis/1/blobs/{foreign}")).await;
     assert_eq!(foreign.status, StatusCode::NOT_FOUND);
@@ -131,7 +132,7 @@ async fn a_list_without_what_could_not_be_read_for_now_is_never_given() {
         let faulty = Arc::new(Faulty::new(Arc::clone(&storage) as Arc<_>, when));
         (Setup::on(Arc::clone(&faulty) as Arc<_>).start().await.unwrap(), faulty)
     };
-    let (client, sound) = start(When::From(usize::MAX)).await;
+    let (client, sound) = start(When::Never).await;
     let before = sound.calls();
     let whole = client.get("/api/v1/packages").await.json();
     assert_eq!(whole["packages"].as_array().unwrap().len(), 2);

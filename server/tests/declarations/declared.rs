@@ -1,17 +1,14 @@
 //! Declarations from `PUT` to withdrawal.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
-
-mod common;
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::common::bundles::{Package, package};
+use crate::common::faulty::Faulty;
+use crate::common::source::{Serve, Source};
+use crate::common::until::{found, until};
+use crate::common::{Client, Setup, client, spec};
 use api::{Credentials, DeclarationSpec, FailureReason, State};
 use axum::body::Body;
-use common::bundles::{Package, package};
-use common::faulty::Faulty;
-use common::source::{Serve, Source};
-use common::{Client, Setup, client, spec};
 use http::{Method, StatusCode};
 use server::digest::Digest;
 use server::ingest::policy::SourcePolicy;
@@ -91,9 +88,8 @@ async fn a_withdrawal_is_answered_with_what_is_withdrawn() {
         let answer = client.call(Method::DELETE, "/api/v1/declarations/u1", &[], Body::empty()).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED);
         assert_eq!((&answer.json()["state"], &answer.json()["package"]["name"]), (&"Removing".into(), &"redis".into()));
-        while client.get("/api/v1/declarations/u1").await.status != StatusCode::NOT_FOUND {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let gone = async || client.get("/api/v1/declarations/u1").await.status == StatusCode::NOT_FOUND;
+        until("it is gone", gone).await;
     }
 }
 
@@ -108,14 +104,13 @@ async fn going_back_while_another_source_is_being_published_ends_with_what_is_wa
     client.add("u1", &one).await;
     client.put("u1", &two).await;
     // Its links and tags are there, its entry is about to be.
-    while tag_of(&client, "6").await.is_none() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until("the tag is there", async || tag_of(&client, "6").await.is_some()).await;
     assert_eq!(client.put("u1", &one).await.json()["state"], "Added");
     gate.add_permits(2);
-    while client.catalogue().await != ["redis 1"] || source.requests() < 3 || tag_of(&client, "6").await.is_some() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until("the first source is back", async || {
+        client.catalogue().await == ["redis 1"] && source.requests() >= 3 && tag_of(&client, "6").await.is_none()
+    })
+    .await;
     assert_eq!(client.settled("u1").await.package.unwrap().version, "1");
 }
 
@@ -219,32 +214,6 @@ async fn another_release_version_of_the_same_package_replaces_its_entry() {
     let published = client.add("u1", &wanted).await.package.unwrap();
     assert_eq!((published.release_version, client.keys().await.len()), (9, before));
     assert_eq!(client.catalogue().await, ["redis 1"]);
-}
-
-#[tokio::test]
-async fn broken_bundles_are_refused_with_their_reason_and_leave_nothing() {
-    let (client, source) = start().await;
-    let good = package("redis", "1.0", "redis:5").bytes();
-    let mut old = Package::new("redis", "1.0");
-    old.metadata["packagingVersion"] = "2.0".into();
-    let mut unnamed = Package::new("redis", "1.0");
-    unnamed.metadata.as_object_mut().unwrap().remove("name");
-    let mut flipped = good.clone();
-    let position = flipped.windows(8).position(|w| w == b"layer of").unwrap();
-    flipped[position] ^= 1;
-    for (name, bytes, wanted) in [
-        ("nothing", vec![], FailureReason::InvalidBundle),
-        ("no zip", b"hello".to_vec(), FailureReason::InvalidBundle),
-        ("cut", good[..good.len() / 2].to_vec(), FailureReason::InvalidBundle),
-        ("flipped", flipped, FailureReason::InvalidBundle),
-        ("more behind", [good.clone(), b"x".to_vec()].concat(), FailureReason::InvalidBundle),
-        ("unnamed", unnamed.bytes(), FailureReason::InvalidBundle),
-        ("old", old.bytes(), FailureReason::UnsupportedPackagingVersion),
-    ] {
-        let (reason, message) = refused(&client, "u1", &spec(&source.bytes("x", bytes))).await;
-        assert_eq!(reason, wanted, "{name}: {message}");
-        assert!(client.catalogue().await.is_empty());
-    }
 }
 
 #[tokio::test]
@@ -366,11 +335,11 @@ async fn nothing_is_visible_while_bytes_arrive_and_progress_is() {
     let gate = Arc::new(Semaphore::new(0));
     let wanted = spec(&source.serve("x", Serve::Waiting(bytes.clone().into(), Arc::clone(&gate))));
     client.put("u1", &wanted).await;
-    let mut state = client.get("/api/v1/declarations/u1").await.json();
-    while state["progress"]["bytesDone"] == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        state = client.get("/api/v1/declarations/u1").await.json();
-    }
+    let state = found("bytes have come", async || {
+        let state = client.get("/api/v1/declarations/u1").await.json();
+        (state["progress"]["bytesDone"] != 0).then_some(state)
+    })
+    .await;
     assert_eq!(
         (state["state"].as_str(), state["progress"]["bytesTotal"].as_u64()),
         (Some("Validating"), Some(bytes.len() as u64))

@@ -1,16 +1,14 @@
 //! What only a store in a bucket does: several instances and registries on it, what crashes leave, how it is reached.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
-
-mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::common::Setup;
+use crate::common::s3_proxy::{Call, Fault, Proxy};
+use crate::common::s3_server::{BUCKET, Kind};
+use crate::common::s3_store::{LARGE, begun, behind, content, open, read, through_a_proxy, write};
+use crate::common::until::until;
 use bytes::Bytes;
-use common::Setup;
-use common::s3_proxy::{Call, Fault, Proxy};
-use common::s3_server::{BUCKET, Kind, S3Server};
-use common::s3_store::{LARGE, behind, content, open, read, through_a_proxy, write};
 use http::Method;
 use server::catalogue::{Catalogue, Options};
 use server::digest::{Algorithm, Digest};
@@ -19,33 +17,14 @@ use server::storage::s3::{Cleared, OpenError, S3Config, S3Storage};
 use server::storage::{ByteRange, Condition, Listing, SessionId, Storage, keys};
 use tokio_rustls::TlsAcceptor;
 
-const KINDS: [Kind; 2] = [Kind::Minio, Kind::Versitygw];
-
 async fn names(store: &S3Storage) -> Vec<String> {
     let page = store.list(Listing { prefix: "", folders: false, after: None, limit: 100 }).await.unwrap();
     page.items.iter().map(|item| item.name().to_owned()).collect()
 }
 
-/// Everything in a part of the bucket, without the code that is tested.
-async fn in_bucket(server: &S3Server, config: &S3Config) -> Vec<String> {
-    let listed = server.client().list_objects_v2().bucket(BUCKET).prefix(config.location.root()).send().await.unwrap();
-    listed.contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
-}
-
-/// Waits until something that is done in the background is done.
-async fn until<F: Future<Output = bool>>(what: impl Fn() -> F) {
-    for _ in 0..200 {
-        if what().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("it doesn't come to pass");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn two_registries_in_one_bucket_are_kept_apart_by_their_paths() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
         let path = format!("tests/{}", uuid::Uuid::new_v4());
         // One path is the beginning of the other's text, and a third is inside the first.
@@ -73,7 +52,7 @@ async fn two_registries_in_one_bucket_are_kept_apart_by_their_paths() {
 /// faults.md 18: `PATCHes` and PUT via different replicas.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_18_an_upload_goes_through_one_instance_after_the_other() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
         let config = server.config();
         let stores = [open(config.clone()).await, open(config.clone()).await, open(config.clone()).await];
@@ -95,7 +74,7 @@ async fn fault_18_an_upload_goes_through_one_instance_after_the_other() {
         finished.commit().await.unwrap();
         stores[1].drop_session(id).await.unwrap();
         assert_eq!(read(&stores[2], &keys::blob(&digest), ByteRange::Whole).await.unwrap(), bytes);
-        assert_eq!(in_bucket(server, &config).await.len(), 2, "the pointer and its bytes");
+        assert_eq!(server.objects(&config).await.len(), 2, "the pointer and its bytes");
     }
 }
 
@@ -116,7 +95,7 @@ async fn tidied() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_finished_again_leaves_what_was_published_alone() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
         let store = open(server.config()).await;
         let (id, bytes) = (saved(&store, 1000).await, content(1000));
@@ -136,7 +115,7 @@ async fn a_session_that_is_finished_again_leaves_what_was_published_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_who_end_a_session_of_parts_neither_takes_the_bytes_from_the_other() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
         let store = open(server.config()).await;
         let id = saved(&store, LARGE).await;
@@ -156,7 +135,7 @@ async fn of_two_who_end_a_session_of_parts_neither_takes_the_bytes_from_the_othe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_lost_a_session_of_parts_can_not_end_it_with_other_bytes() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
         let store = open(server.config()).await;
         let id = saved(&store, LARGE).await;
@@ -181,7 +160,7 @@ async fn who_has_lost_a_session_of_parts_can_not_end_it_with_other_bytes() {
 /// The answer to the pointer's write is lost, and nobody can be asked what became of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_whose_pointer_may_be_there_are_not_removed() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
         let (store, proxy) = through_a_proxy(server).await;
         let mut writer = store.write_blob(Algorithm::Sha256).await.unwrap();
@@ -205,7 +184,7 @@ async fn bytes_whose_pointer_may_be_there_are_not_removed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_instance_removed_or_wrote_anew_is_found_out() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
         let config = server.config();
         let (one, other) = (open(config.clone()).await, open(config.clone()).await);
@@ -220,34 +199,37 @@ async fn what_another_instance_removed_or_wrote_anew_is_found_out() {
         write(&one, b"content").await.unwrap();
         // The pointer that the other one remembers leads nowhere.
         assert_eq!(read(&other, &key, ByteRange::Whole).await.unwrap(), &b"content"[..]);
-        assert_eq!(in_bucket(server, &config).await.len(), 2);
+        assert_eq!(server.objects(&config).await.len(), 2);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_whose_bytes_are_lost_is_healed_by_the_next_push() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
         let config = server.config();
         let store = open(config.clone()).await;
         for bytes in [Bytes::from_static(b"content"), content(LARGE)] {
             let key = write(&store, &bytes).await.unwrap();
-            let data = in_bucket(server, &config).await.into_iter().find(|key| key.contains("/data/")).unwrap();
+            let data = server.objects(&config).await.into_iter().find(|key| key.contains("/data/")).unwrap();
             server.client().delete_object().bucket(BUCKET).key(data).send().await.unwrap();
             assert!(store.read(&key, ByteRange::Whole).await.is_err_and(|error| error.is_not_found()));
             write(&store, &bytes).await.unwrap();
             assert_eq!(read(&store, &key, ByteRange::Whole).await.unwrap(), bytes);
             store.delete(&key).await.unwrap();
         }
-        assert!(in_bucket(server, &config).await.is_empty());
+        assert!(server.objects(&config).await.is_empty());
     }
 }
 
+/// faults.md 26: what was begun is taken back until no part is left of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_gives_up_leaves_nothing() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
-        let (store, proxy) = through_a_proxy(server).await;
+        let proxy = Proxy::start(server.address, None).await;
+        let config = behind(server, &proxy);
+        let store = open(config.clone()).await;
         for size in [100, 9_000_000] {
             let mut writer = store.write_blob(Algorithm::Sha256).await.unwrap();
             for chunk in content(size).chunks(1 << 20) {
@@ -260,21 +242,13 @@ async fn a_writer_that_gives_up_leaves_nothing() {
             }
             drop(writer);
         }
-        until(async || {
-            store.content_bytes().await.unwrap() == 0 && {
-                let calls = proxy.calls();
-                // Until a listing of its parts has said that there are none, for each of the two uploads.
-                calls.iter().filter(|call| call.method == Method::GET && call.query.contains("uploadId=")).count() >= 2
-                    || unfinished(server).await == 0
-            }
+        let begun = begun(&proxy.calls());
+        assert_eq!(begun.len(), 2, "{kind:?}: {begun:?}");
+        until("nothing is left", async || {
+            server.objects(&config).await.is_empty() && server.unfinished(&begun).await == 0
         })
         .await;
     }
-}
-
-async fn unfinished(server: &S3Server) -> usize {
-    let listed = server.client().list_multipart_uploads().bucket(BUCKET).send().await.unwrap();
-    listed.uploads().len()
 }
 
 /// faults.md 26: a crash between parts. `MinIO` lists unfinished uploads only by their whole key, and removes them by itself
@@ -326,7 +300,7 @@ async fn clients_are_told_how_long_pieces_should_be_at_least() {
 /// An object under a blob's key that is no pointer, as a foreign program or a fault leaves it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pointer_that_cannot_be_read_stays_and_keeps_nothing_else_from_being_collected() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
         let config = server.config();
         let store = Arc::new(open(config.clone()).await);
@@ -353,7 +327,7 @@ async fn a_pointer_that_cannot_be_read_stays_and_keeps_nothing_else_from_being_c
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_without_conditional_removal_uses_tombstones_that_nobody_sees() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
         let proxy = Proxy::start(server.address, None).await;
         // A store that removes whatever the condition says.
@@ -371,7 +345,7 @@ async fn a_store_without_conditional_removal_uses_tombstones_that_nobody_sees() 
         assert!(store.delete_unchanged(&key, &version).await.unwrap());
         assert!(store.delete_unchanged(&small, &seen).await.unwrap());
         assert!(names(&store).await.is_empty());
-        assert_eq!(in_bucket(server, &config).await.len(), 2, "two tombstones");
+        assert_eq!(server.objects(&config).await.len(), 2, "two tombstones");
         for key in [&key, &small] {
             assert!(store.size(key).await.unwrap_err().is_not_found());
             assert!(store.get(key, 9).await.unwrap_err().is_not_found());
@@ -390,7 +364,7 @@ async fn a_store_without_conditional_removal_uses_tombstones_that_nobody_sees() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_lets_two_win_is_refused_where_coordination_is_required() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
         for (header, skipped) in [("If-None-Match", 0), ("If-Match", 32)] {
             let proxy = Proxy::start(server.address, None).await;
@@ -423,19 +397,19 @@ async fn a_store_that_lets_two_win_is_refused_where_coordination_is_required() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sound_stores_are_taken_where_coordination_is_required() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
         let config = S3Config { require_coordination: true, ..server.config() };
         let store = open(config.clone()).await;
         assert_eq!(store.complaint(), None);
-        assert!(in_bucket(server, &config).await.is_empty(), "the probe leaves nothing");
+        assert!(server.objects(&config).await.is_empty(), "the probe leaves nothing");
         eprintln!("{kind:?} removes conditionally: {}", store.removes_conditionally());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_are_sent_to_the_store_only_where_that_is_wanted() {
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(server) = kind.server().await else { continue };
         let config = server.config();
         let plain = open(config.clone()).await;
@@ -476,6 +450,7 @@ async fn a_pull_of_a_blob_goes_to_the_store_only_through_a_repository_that_has_i
     store.delete(&key).await.unwrap();
 }
 
+/// faults.md 28: a private CA.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_behind_a_private_ca_is_reached_with_its_certificates_and_not_without() {
     let Some(server) = Kind::Minio.server().await else { return };
