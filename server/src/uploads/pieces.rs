@@ -11,7 +11,7 @@ use super::{UploadId, Uploads};
 use crate::digest::{Algorithm, Digest};
 use crate::incoming::{Incoming, Length, PourError, into_session};
 use crate::names::shorten;
-use crate::storage::{Session, SessionId};
+use crate::storage::{Session, SessionId, StorageError};
 
 /// A blob of an upload.
 struct Wanted {
@@ -78,8 +78,12 @@ impl Uploads {
             self.store().storage.drop_session(wanted.session).await?;
             return WrongDigestSnafu { expected: wanted.digest.clone(), found }.fail();
         }
-        finished.commit().await?;
-        self.store().storage.drop_session(wanted.session).await?;
+        let committed = finished.commit().await;
+        // Where what had arrived is gone, the blob is sent again from its beginning.
+        if committed.as_ref().map_or_else(StorageError::is_not_found, |()| true) {
+            self.store().storage.drop_session(wanted.session).await?;
+        }
+        committed.map_err(|error| of_blob(error.into(), wanted))?;
         Ok(wanted.size)
     }
 

@@ -175,6 +175,43 @@ async fn fault_24_an_error_inside_a_200_is_a_failure() {
     }
 }
 
+/// faults.md 24: what had arrived of a session is there when it is ended again.
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_24_a_session_whose_object_could_not_be_made_is_ended_again() {
+    let Some(server) = Kind::Minio.server().await else { return };
+    let (store, proxy) = open(server).await;
+    let (id, bytes) = (SessionId::random(), content(LARGE));
+    store.create_session(id, Bytes::new()).await.unwrap();
+    let mut session = store.resume_session(id).await.unwrap();
+    session.write(bytes.clone()).await.unwrap();
+    session.save().await.unwrap();
+    let end = async || {
+        let finished = store.resume_session(id).await?.finish(Algorithm::Sha256).await?;
+        finished.commit().await
+    };
+    proxy.rule(|call| call.completes().then_some(Fault::Answer(503, "SlowDown")));
+    let error = end().await.unwrap_err();
+    assert!(matches!(error, StorageError::Unavailable { .. }), "{error}");
+    // Whatever it does behind itself, it does now.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    proxy.heal();
+    assert_eq!(store.view_session(id).await.unwrap().size, LARGE as u64);
+    end().await.unwrap();
+    store.drop_session(id).await.unwrap();
+    assert_eq!(read(&store, &keys::blob(&Digest::sha256(&bytes))).await.unwrap(), bytes);
+    // One that is given up instead takes its parts along.
+    let given_up = SessionId::random();
+    store.create_session(given_up, Bytes::new()).await.unwrap();
+    let mut session = store.resume_session(given_up).await.unwrap();
+    session.write(content(LARGE + 1)).await.unwrap();
+    session.save().await.unwrap();
+    drop(store.resume_session(given_up).await.unwrap().finish(Algorithm::Sha256).await.unwrap());
+    proxy.calls();
+    store.drop_session(given_up).await.unwrap();
+    let aborts = |call: &Call| call.method == Method::DELETE && call.query.contains("uploadId=");
+    assert_eq!(proxy.calls().iter().filter(|call| aborts(call)).count(), 1);
+}
+
 /// faults.md 25: every answer to a conditional write is lost, however often it is tried, and it is one write all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_25_a_write_whose_every_answer_is_lost_is_recognised() {

@@ -43,7 +43,7 @@ impl BlobWriter for S3Blob {
         async move {
             let staged = self.parts.finish(self.leftover).await?;
             let (digest, size) = (self.hasher.finish(), self.size);
-            Ok(Box::new(FinishedS3Blob { staged, digest, size }) as Box<dyn FinishedBlob>)
+            Ok(Box::new(FinishedS3Blob { session: None, staged, digest, size }) as Box<dyn FinishedBlob>)
         }
         .boxed()
     }

@@ -20,8 +20,8 @@ pub(super) struct Leftover {
     inner: Arc<Inner>,
     data: Uuid,
     upload: Option<String>,
-    /// Whether others may complete the upload, and give the object a pointer. Then it isn't ours to remove: should nobody
-    /// have given it one, the clearing of leftovers finds it.
+    /// Whether a session's state names the upload. Then it is the session's: whoever takes that over may complete it and give
+    /// the object a pointer, and whoever drops it aborts it.
     shared: bool,
     object: bool,
 }
@@ -47,7 +47,7 @@ impl Leftover {
 
     /// From now on there may be an object; whether there is, only an answer says.
     pub fn may_be_an_object(&mut self) {
-        self.object = !self.shared;
+        self.object = true;
     }
 
     pub fn is_no_upload_any_more(&mut self) {
@@ -62,7 +62,7 @@ impl Leftover {
 impl Drop for Leftover {
     fn drop(&mut self) {
         let (upload, object) = (self.upload.take(), self.object);
-        if upload.is_none() && !object {
+        if self.shared || upload.is_none() && !object {
             return;
         }
         // Without a runtime the process ends; the next clearing of leftovers finds it.

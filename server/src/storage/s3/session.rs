@@ -200,9 +200,7 @@ impl S3Session {
         };
         let (inner, size, upload) = (self.inner, self.size, self.state.upload);
         let staged = self.parts.finish(self.unsaved).await.map_err(|error| gone(error, self.id))?;
-        // What is staged belongs to the blob from here on; of the session only the state is left.
         let mut staged = staged.of_session(upload.as_ref());
-        inner.sessions.finished(self.id);
         let digest = match digest {
             Ok(digest) => digest,
             Err(data) => {
@@ -210,7 +208,7 @@ impl S3Session {
                 inner.hash_data(&keys::data(data), algorithm).await?
             }
         };
-        Ok(FinishedS3Blob { staged, digest, size })
+        Ok(FinishedS3Blob { session: Some(self.id), staged, digest, size })
     }
 }
 

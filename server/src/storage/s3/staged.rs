@@ -11,7 +11,7 @@ use super::leftovers::Leftover;
 use super::pointer::{Known, Pointer};
 use super::small::{Object, Outcome};
 use crate::digest::Digest;
-use crate::storage::{Condition, FinishedBlob, Result, StorageError, keys};
+use crate::storage::{Condition, FinishedBlob, Result, SessionId, StorageError, keys};
 
 /// How often it is tried to agree with others who write the same blob.
 const TURNS: u32 = 16;
@@ -121,6 +121,8 @@ impl Inner {
 
 /// A blob whose bytes are all in the bucket.
 pub(super) struct FinishedS3Blob {
+    /// The session that they arrived in.
+    pub session: Option<SessionId>,
     pub staged: Staged,
     pub digest: Digest,
     pub size: u64,
@@ -136,6 +138,15 @@ impl FinishedBlob for FinishedS3Blob {
     }
 
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
-        async move { self.staged.publish(&self.digest, self.size).await }.boxed()
+        async move {
+            let inner = Arc::clone(&self.staged.inner);
+            self.staged.publish(&self.digest, self.size).await?;
+            if let Some(id) = self.session {
+                // Of the session only the state is left.
+                inner.sessions.finished(id);
+            }
+            Ok(())
+        }
+        .boxed()
     }
 }
