@@ -130,7 +130,10 @@ impl ReadError {
     /// Whether what is there is no entry, and won't be one later.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Damaged { .. } | Self::Name { .. } | Self::Store { source: StorageError::TooLarge { .. } })
+        match self {
+            Self::Damaged { .. } | Self::Name { .. } => true,
+            Self::Store { source } => source.is_malformed(),
+        }
     }
 }
 

@@ -79,6 +79,16 @@ impl StorageError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }
+
+    /// Whether what is there isn't what a store writes, or more than is read: another attempt gives nothing else.
+    #[must_use]
+    pub fn is_malformed(&self) -> bool {
+        match self {
+            Self::TooLarge { .. } => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::InvalidData,
+            _ => false,
+        }
+    }
 }
 
 /// What storage answers.
@@ -95,5 +105,7 @@ mod tests {
         assert!(matches!(sorted(io::ErrorKind::QuotaExceeded), StorageError::StorageFull { .. }));
         assert!(matches!(sorted(io::ErrorKind::PermissionDenied), StorageError::Io { .. }));
         assert!(sorted(io::ErrorKind::NotFound).is_not_found());
+        assert!(sorted(io::ErrorKind::InvalidData).is_malformed());
+        assert!(!sorted(io::ErrorKind::PermissionDenied).is_malformed());
     }
 }

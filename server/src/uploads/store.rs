@@ -1,6 +1,7 @@
 //! What the store keeps of uploads.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::PackageContent;
@@ -48,6 +49,9 @@ impl Store {
             Err(error) if error.is_not_found() => Ok(None),
             Err(StorageError::TooLarge { key, limit }) => {
                 error::DamagedSnafu { key, message: format!("it has more than {limit} bytes") }.fail()
+            }
+            Err(StorageError::Io { key, source }) if source.kind() == io::ErrorKind::InvalidData => {
+                error::DamagedSnafu { key, message: source.to_string() }.fail()
             }
             Err(error) => Err(error.into()),
         }

@@ -325,6 +325,28 @@ async fn a_pointer_that_cannot_be_read_stays_and_keeps_nothing_else_from_being_c
     }
 }
 
+/// An object under an entry's key that is none of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_cannot_be_one_is_left_out_of_the_list_and_goes_to_the_quarantine() {
+    for kind in Kind::ALL {
+        let Some(server) = kind.server().await else { continue };
+        let config = server.config();
+        let store = Arc::new(open(config.clone()).await);
+        let entry = keys::entry(&"aa".parse().unwrap());
+        let key = format!("{}{entry}", config.location.root());
+        let foreign = format!("{:?}", [7; 40]).into_bytes();
+        server.client().put_object().bucket(BUCKET).key(key).body(foreign.into()).send().await.unwrap();
+        let catalogue = Catalogue::new(store.clone());
+        let listed = catalogue.packages(|entry| entry.name.clone()).await.unwrap();
+        assert!(listed.is_empty(), "{kind:?}: {listed:?}");
+        catalogue.collect().await.unwrap();
+        let left = server.objects(&config).await;
+        let quarantined = format!("{}{}", config.location.root(), keys::quarantined(&entry));
+        assert!(left.contains(&quarantined), "{kind:?}: {left:?}");
+        assert_eq!(catalogue.count().await.unwrap(), 0, "{kind:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_without_conditional_removal_uses_tombstones_that_nobody_sees() {
     for kind in Kind::ALL {
