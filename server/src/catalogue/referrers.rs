@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bundle::model::{Descriptor, Image};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
+use snafu::ensure;
 
-use super::Catalogue;
 use super::entry::EntryError;
-use super::publish::PublishError;
+use super::publish::{PublishError, TooLargeSnafu, json};
 use super::snapshot::READS;
+use super::{Catalogue, ENTRY_LIMIT};
 use crate::digest::Digest;
 use crate::images::MANIFEST_LIMIT;
 use crate::images::manifest::Manifest;
@@ -71,7 +72,7 @@ impl Catalogue {
     /// published.
     ///
     /// # Errors
-    /// A digest that is none, a store that fails.
+    /// A digest that is none, a store that fails, more than an entry can have: said before it is in memory.
     pub(super) async fn referrers_of(&self, images: &[Image]) -> Result<Vec<Referrer>, PublishError> {
         // Names of one image share its manifests.
         let manifests: BTreeSet<(&String, &Descriptor)> = images
@@ -82,8 +83,16 @@ impl Catalogue {
             .into_iter()
             .map(|(repository, manifest)| self.referrer(repository.clone(), manifest.clone()))
             .collect();
-        let read = stream::iter(reads).buffered(READS);
-        read.try_filter_map(|found| std::future::ready(Ok(found))).try_collect().await
+        let mut reads = stream::iter(reads).buffered(READS);
+        let (mut referrers, mut size) = (Vec::new(), 0);
+        while let Some(found) = reads.try_next().await? {
+            if let Some(referrer) = found {
+                size += json(&referrer)?.len() as u64;
+                ensure!(size <= ENTRY_LIMIT, TooLargeSnafu { size, limit: ENTRY_LIMIT });
+                referrers.push(referrer);
+            }
+        }
+        Ok(referrers)
     }
 
     async fn referrer(&self, repository: String, target: Descriptor) -> Result<Option<Referrer>, PublishError> {
