@@ -226,7 +226,8 @@ impl Catalogue {
             self.repair(&walk.wrong).await?;
         }
         if known.complete && !dry_run {
-            // What is left of it goes by its age from here on.
+            // What is left of it goes by its age from here on. A sweep that goes on needs them until it ends.
+            let _turn = self.inner.turn.lock().await;
             self.pins().forget_released_before(known.began);
         }
         self.note_lacking(lacking(&known.found, &walk));

@@ -4,6 +4,7 @@
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
+use super::links::ATTEMPTS;
 use super::{ImageError, Images};
 use crate::catalogue::referrers::{Described, REFERRER_LIMIT};
 use crate::digest::Digest;
@@ -91,18 +92,18 @@ impl Images {
     ) -> Result<(), ImageError> {
         let key = keys::referrer(repository, subject, digest);
         let bytes = document::write(&key, described)?;
-        match self.storage().put(&key, bytes.clone(), Condition::Absent).await {
-            // The same digest says the same; written again, it is whole whatever was there.
-            Err(StorageError::ConditionFailed { .. }) => {}
-            other => return Ok(other.map(drop)?),
+        let (mut condition, mut lost) = (Condition::Absent, None);
+        for _ in 0..ATTEMPTS {
+            match self.storage().put(&key, bytes.clone(), condition).await {
+                Err(error @ StorageError::ConditionFailed { .. }) => lost = Some(error),
+                other => return Ok(other.map(drop)?),
+            }
+            // The same digest says the same; written again, it is whole whatever was there. What a collection takes for left
+            // over at this moment is written anew.
+            let there = self.referrer_state(key.clone()).await?;
+            condition = there.map_or(Condition::Absent, |(_, version)| Condition::Unchanged(version));
         }
-        let there = self.referrer_state(key.clone()).await?;
-        let condition = there.map_or(Condition::Absent, |(_, version)| Condition::Unchanged(version));
-        match self.storage().put(&key, bytes, condition).await {
-            // Somebody else pushes the same manifest.
-            Err(StorageError::ConditionFailed { .. }) => Ok(()),
-            other => Ok(other.map(drop)?),
-        }
+        lost.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// The state of an entry that is there.
