@@ -17,7 +17,7 @@ use crate::model::{self, Descriptor};
 use crate::reference::{Reference, ReferenceError};
 use crate::stream::Limits;
 use crate::universe::{Metadata, MetadataError, content_hashes, file_addresses, image_references, rewrite_files};
-use crate::write::{Contents, Part, write_with_referrers};
+use crate::write::{Contents, Part, write};
 
 /// Gets what is on other machines.
 pub trait Supply {
@@ -189,9 +189,14 @@ pub fn build<W: Write + Seek, F: Supply>(
     let entries: BTreeMap<String, &Held> = held.values().map(|held| (held.file.path(), held)).collect();
     let resources = entries.iter().map(|(path, held)| held.listed(path)).collect();
     let manifest = Manifest::new(options.built_by.to_owned(), resources, images.listed.clone());
-    let contents =
-        Contents { metadata: metadata.as_bytes(), manifest: &manifest, images: &images.targets, blobs: &images.blobs };
-    write_with_referrers(output, &contents, &images.referrers, &mut |part| match part {
+    let contents = Contents {
+        metadata: metadata.as_bytes(),
+        manifest: &manifest,
+        images: &images.targets,
+        referrers: &images.referrers,
+        blobs: &images.blobs,
+    };
+    write(output, &contents, &mut |part| match part {
         Part::File(path) => entries.get(path).map_or_else(|| not_there(path), |held| held.open()),
         Part::Blob(digest) => images.open(sources, digest),
     })

@@ -22,7 +22,9 @@ pub struct Contents<'a> {
     pub manifest: &'a Manifest,
     /// Target of each image by its reference, as the metadata has it.
     pub images: &'a BTreeMap<String, Descriptor>,
-    /// Every manifest, config and layer of those.
+    /// Manifests that refer to those of the images: signatures, attestations, SBOMs.
+    pub referrers: &'a BTreeSet<Descriptor>,
+    /// Every manifest, config and layer of the images and of what refers to them.
     pub blobs: &'a BTreeSet<Descriptor>,
 }
 
@@ -61,22 +63,9 @@ pub fn write<W: Write + Seek>(
     contents: &Contents<'_>,
     open: &mut dyn FnMut(Part<'_>) -> io::Result<Box<dyn Read>>,
 ) -> io::Result<W> {
-    write_with_referrers(output, contents, &BTreeSet::new(), open)
-}
-
-/// The same with manifests that refer to those of the images (signatures, SBOMs); they and what they need are among the blobs.
-///
-/// # Errors
-/// As [`write()`].
-pub fn write_with_referrers<W: Write + Seek>(
-    output: W,
-    contents: &Contents<'_>,
-    referrers: &BTreeSet<Descriptor>,
-    open: &mut dyn FnMut(Part<'_>) -> io::Result<Box<dyn Read>>,
-) -> io::Result<W> {
     let listed = &contents.manifest.resources;
     let files: Vec<_> = listed.iter().filter_map(|file| file_of(&file.path, file.size)).collect();
-    let index = layout_index(contents.images, referrers);
+    let index = layout_index(contents.images, contents.referrers);
     let blobs = contents.blobs.iter().map(|blob| (blob.digest.clone(), blob.size)).collect();
     let entries = Entries {
         metadata: contents.metadata,

@@ -33,7 +33,13 @@ fn written(file: &'static [u8]) -> io::Result<Vec<u8>> {
             descriptor_of("application/vnd.oci.image.layer.v1.tar", &sample.layer),
         ]),
     );
-    let contents = Contents { metadata: metadata.as_bytes(), manifest: &manifest, images: &images, blobs: &blobs };
+    let contents = Contents {
+        metadata: metadata.as_bytes(),
+        manifest: &manifest,
+        images: &images,
+        referrers: &BTreeSet::new(),
+        blobs: &blobs,
+    };
     let output = write(Cursor::new(Vec::new()), &contents, &mut |part| {
         let bytes = match part {
             Part::File(_) => file.to_vec(),
