@@ -4,6 +4,8 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use e2e::clients::Transport;
+
 use crate::site::{NAME, Site, on_both, run};
 
 /// A containerd without the parts that Kubernetes needs, in the test's folder.
@@ -72,4 +74,21 @@ fn containerd_pushes_and_pulls_an_image() {
         let listed = run(&mut containerd.ctr(&["images", "list", "--quiet"]));
         assert_eq!(listed.trim(), image);
     });
+}
+
+#[test]
+fn a_package_of_an_image_that_containerd_has_gives_containerd_the_same_image_back() {
+    let site = &Site::start(Transport::Tls);
+    let containerd = Containerd::start(site);
+    let hosts = format!("--hosts-dir={}", hosts(site));
+    run(&mut containerd.ctr(&["images", "import", "--snapshotter=native", &site.archive()]));
+    let digest = |image: &str| {
+        let listed = run(&mut containerd.ctr(&["images", "list", &format!("name=={image}")]));
+        listed.split_whitespace().find(|word| word.starts_with("sha256:")).expect(&listed).to_owned()
+    };
+    let given = digest(NAME);
+    let image = site.add_from_engine(("CONTAINERD_ADDRESS", &containerd.socket));
+    run(&mut containerd.ctr(&["images", "remove", "--sync", NAME]));
+    run(&mut containerd.ctr(&["images", "pull", &hosts, "--snapshotter=native", &image]));
+    assert_eq!(digest(&image), given);
 }

@@ -5,6 +5,8 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use e2e::clients::Transport;
+
 use crate::site::{NAME, Site, on_both, run};
 
 struct Docker<'a> {
@@ -65,4 +67,16 @@ fn docker_pushes_and_pulls_an_image() {
         run(&mut docker.docker(&["pull", &image]));
         assert_eq!(run(&mut docker.docker(&["image", "inspect", "--format={{.Id}}", &image])), id);
     });
+}
+
+#[test]
+fn a_package_of_an_image_that_docker_has_gives_docker_the_same_image_back() {
+    let site = &Site::start(Transport::Tls);
+    let docker = Docker::start(site);
+    run(&mut docker.docker(&["load", "--input", &site.archive()]));
+    let id = run(&mut docker.docker(&["image", "inspect", "--format={{.Id}}", NAME]));
+    let image = site.add_from_engine(("DOCKER_HOST", &socket(site)));
+    run(&mut docker.docker(&["rmi", NAME]));
+    run(&mut docker.docker(&["pull", &image]));
+    assert_eq!(run(&mut docker.docker(&["image", "inspect", "--format={{.Id}}", &image])), id);
 }

@@ -1,11 +1,14 @@
 //! A server, an image to push, and commands against both.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::LazyLock;
 
 use e2e::clients::{Server, Tools, Transport, ensure};
 use e2e::image::{Entry, Image};
+use e2e::program;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 static TOOLS: LazyLock<Tools> = LazyLock::new(|| ensure().unwrap());
@@ -23,13 +26,48 @@ pub struct Site {
 /// Runs a test against a server without TLS, then against one with it.
 pub fn on_both(test: impl Fn(&Site)) {
     for transport in [Transport::Plain, Transport::Tls] {
-        let tools = &*TOOLS;
-        let site = Site { tools, server: Server::start(transport).unwrap(), folder: tempfile::tempdir().unwrap() };
-        test(&site);
+        test(&Site::start(transport));
     }
 }
 
 impl Site {
+    /// An empty server and an empty folder.
+    pub fn start(transport: Transport) -> Self {
+        Self { tools: &TOOLS, server: Server::start(transport).unwrap(), folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Makes a package with the image out of what an engine has, which `environment` names, and adds it to the server; the
+    /// name that the image has there.
+    pub fn add_from_engine(&self, environment: (&str, &str)) -> String {
+        let dcos_registry = program::build("dcos-registry").unwrap();
+        let registry = |arguments: &[&str]| {
+            let mut command = Command::new(&dcos_registry);
+            command.arg("registry").args(arguments).arg("--json").env("XDG_CACHE_HOME", self.path("cache"));
+            // The other engine must not be found by chance.
+            command.env("DOCKER_HOST", "unix:///nonexistent").env("CONTAINERD_ADDRESS", "/nonexistent");
+            let out = run(command.env(environment.0, environment.1));
+            serde_json::from_str::<Value>(&out).unwrap()
+        };
+        let made = |answer: &Value| answer["name"].as_str().unwrap().to_owned();
+        fs::create_dir(self.path("package")).unwrap();
+        let package = json!({"packagingVersion": "4.0", "name": "greeting", "version": "1", "maintainer": "a@example.com",
+            "description": "Greets.", "tags": [], "minDcosReleaseVersion": "1.10"});
+        let resource = json!({"assets": {"container": {"docker": {"greeting": NAME}}}});
+        fs::write(self.path("package/package.json"), package.to_string()).unwrap();
+        fs::write(self.path("package/resource.json"), resource.to_string()).unwrap();
+        let output = format!("--output-directory={}", self.text("."));
+        let definition =
+            made(&registry(&["migrate", &format!("--package-directory={}", self.text("package")), &output]));
+        let built = registry(&["build", &format!("--build-definition-file={definition}"), &output, "--use-local"]);
+        let bundle = format!("--dcos-file={}", made(&built));
+        let url = format!("--url={}://{}", self.flag("http", "https"), self.server.host());
+        let authority = format!("--ca-file={}", self.authority());
+        let trust = (self.server.transport() == Transport::Tls).then_some(authority.as_str());
+        let add = ["add", "--wait", &bundle, &url].into_iter().chain(trust);
+        assert_eq!(registry(&add.collect::<Vec<_>>())["packages"][0]["status"], "Added");
+        self.reference(NAME)
+    }
+
     /// A path in the test's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
