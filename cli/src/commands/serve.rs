@@ -69,13 +69,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         let mut asked = pin!(interrupted()?);
-        tokio::select! {
+        let serving = async {
+            fill(&program, store.path(), &files).await?;
+            LocalServer::start(&program, store.path(), arguments.listen, false).await.map_err(Failure::from)
+        };
+        let server = tokio::select! {
             // On a terminal the server is interrupted, too: that it ends or does not answer then is no failure.
             biased;
             () = &mut asked => return InterruptedSnafu.fail().map_err(Failure::from),
-            filled = fill(&program, store.path(), &files) => filled?,
-        }
-        serve(&program, store.path(), arguments.listen, files.len(), asked).await
+            serving = serving => serving?,
+        };
+        serve(server, files.len(), asked).await
     });
     // A package that is still being read does not hold this up.
     runtime.shutdown_background();
@@ -118,15 +122,12 @@ async fn fill(program: &Path, store: &Path, files: &[PathBuf]) -> Result<(), Fai
     Ok(())
 }
 
-/// Serves what is in the store until it is interrupted.
+/// Says where the server is, and lets it serve until it is interrupted.
 async fn serve(
-    program: &Path,
-    store: &Path,
-    listen: SocketAddr,
+    mut server: LocalServer,
     packages: usize,
     interrupted: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), Failure> {
-    let mut server = LocalServer::start(program, store, listen, false).await?;
     let address = server.address;
     Output::new(false).line(&format!(
         "Serving {packages} packages at http://{address}, until interrupted\n  catalogue: http://{address}/repo\n  images:    {address}/docker.io/REPOSITORY:TAG",

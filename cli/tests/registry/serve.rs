@@ -73,19 +73,23 @@ fn what_can_not_be_served_is_named() {
     fail(folder.path(), &["registry", "serve", "wrong.dcos", "--server=/nowhere/x"], &["/nowhere/x"]);
 }
 
-/// An interrupt while the server starts, and one while it is being filled: it never answers the first call.
+/// An interrupt while the first server starts, while it is being filled (it never answers the first call), and while the second
+/// one starts.
 #[cfg(unix)]
 #[test]
 fn an_interrupt_before_anything_is_served_leaves_neither_store_nor_server() {
     use std::os::unix::fs::PermissionsExt;
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let line = format!(r#"{{"fields": {{"address": "{}"}}}}"#, silent.local_addr().unwrap());
-    for said in ["starting", &line] {
+    let real = crate::server::program().display();
+    let filled = format!(r#"case "$*" in *--auth=none*) exec '{real}' "$@" ;; esac"#);
+    for (first, said) in [("", "starting"), ("", line.as_str()), (filled.as_str(), "starting again")] {
         let folder = tempfile::tempdir().unwrap();
         built(folder.path(), "one", "1", &[b"one"], &[]);
         let (stand_in, noted) = (folder.path().join("server"), folder.path().join("process"));
         fs::create_dir(folder.path().join("work")).unwrap();
-        fs::write(&stand_in, format!("#!/bin/sh\necho $$ > process\necho '{said}' >&2\nexec sleep 600\n")).unwrap();
+        let script = format!("#!/bin/sh\n{first}\necho $$ > process\necho '{said}' >&2\nexec sleep 600\n");
+        fs::write(&stand_in, script).unwrap();
         fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).unwrap();
         let arguments = ["registry", "serve", "one-1.dcos", "--work-directory=work", "--server=./server"];
         let child = program(folder.path(), &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
