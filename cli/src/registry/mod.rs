@@ -6,6 +6,7 @@ mod credentials;
 mod docker_config;
 mod hosts;
 mod hosts_toml;
+mod link;
 mod pull;
 mod referrers;
 

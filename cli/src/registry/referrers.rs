@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use bundle::image::outline::Outline;
 use bundle::model::Descriptor;
-use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LINK};
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Response, StatusCode};
 
 use super::client::authority;
 use super::hosts_toml::Endpoint;
+use super::link;
 use super::pull::{PullError, Puller, Source, whole};
 use crate::http::{ATTEMPTS, RequestError, repeat};
 use crate::output::warning;
@@ -83,7 +84,7 @@ impl Puller<'_> {
                     None => Ok(Vec::new()),
                 };
             };
-            let next = next_page(answer.headers()).map(|next| rest_of(endpoint, repository, next)).transpose()?;
+            let next = link::next(answer.headers()).map(|next| rest_of(endpoint, repository, next)).transpose()?;
             listed.extend(children(&whole(answer).await?)?);
             match next {
                 Some(next) => rest = next,
@@ -119,13 +120,6 @@ fn children(bytes: &[u8]) -> Result<Vec<Descriptor>, RequestError> {
         Ok(Outline::Manifest { .. }) => Ok(Vec::new()),
         Err(error) => Err(refused(error.to_string())),
     }
-}
-
-/// The address of `Link: <ADDRESS>; rel="next"`.
-fn next_page(headers: &HeaderMap) -> Option<&str> {
-    let (address, parameters) = headers.get(LINK)?.to_str().ok()?.trim().strip_prefix('<')?.split_once('>')?;
-    let mut parameters = parameters.split(';').map(str::trim);
-    parameters.any(|parameter| matches!(parameter, "rel=\"next\"" | "rel=next")).then_some(address)
 }
 
 /// What of an address is behind the repository; one elsewhere is not asked, it would get the authorization.

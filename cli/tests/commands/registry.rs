@@ -315,7 +315,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         let from: usize = asked.query.strip_prefix("from=").map_or(0, |from| from.parse().unwrap());
         let page: Vec<_> = all.iter().skip(from).take(size).collect();
         let document = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": page}).to_string();
-        let link = format!("<{}?from={}>; rel=\"next\"", asked.path, from + size);
+        let link = format!("<{0}>; rel=\"first\", <{0}?from={1}>; rel=\"next\"", asked.path, from + size);
         let link = (from + size < all.len()).then_some([(LINK, link)]);
         return ([(CONTENT_TYPE, INDEX)], link, document).into_response();
     }
