@@ -361,13 +361,13 @@ impl Source<'_> {
                 Err(error) => reasons.push(format!("{}: {error}", authority(&endpoint.base))),
             }
         }
-        if reasons.is_empty() {
-            reasons.push("hosts.toml names nobody who may be asked for this".to_owned());
-        }
         Err(reasons)
     }
 
-    pub(super) fn failed(&self, what: &str, reasons: Vec<String>) -> PullError {
+    pub(super) fn failed(&self, what: &str, mut reasons: Vec<String>) -> PullError {
+        if reasons.is_empty() {
+            reasons.push("hosts.toml names nobody who may be asked for this".to_owned());
+        }
         PullError::Ask { image: self.image.to_owned(), what: what.to_owned(), reasons }
     }
 }

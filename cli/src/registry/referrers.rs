@@ -55,17 +55,21 @@ impl Puller<'_> {
         Ok(referrers)
     }
 
-    /// What the first endpoint lists that lists anything.
+    /// What the first endpoint lists that lists anything. That there is nothing counts when nobody failed to answer, or when the
+    /// registry itself, which is asked last, says so: what a mirror lacks the registry may have.
     async fn listed(&self, source: &Source<'_>, subject: &str) -> Result<Vec<Descriptor>, PullError> {
-        let (mut answered, mut reasons) = (false, Vec::new());
+        let (mut nothing, mut reasons) = (false, Vec::new());
         for endpoint in source.endpoints.iter().filter(|endpoint| endpoint.pull) {
             match self.listed_by(endpoint, source.repository, subject).await {
-                Ok(listed) if listed.is_empty() => answered = true,
-                Ok(listed) => return Ok(listed),
-                Err(error) => reasons.push(format!("{}: {error}", authority(&endpoint.base))),
+                Ok(listed) if !listed.is_empty() => return Ok(listed),
+                Ok(_) => nothing = reasons.is_empty() || source.endpoints.last() == Some(endpoint),
+                Err(error) => {
+                    nothing = false;
+                    reasons.push(format!("{}: {error}", authority(&endpoint.base)));
+                }
             }
         }
-        if answered { Ok(Vec::new()) } else { Err(source.failed(&format!("referrers of {subject}"), reasons)) }
+        if nothing { Ok(Vec::new()) } else { Err(source.failed(&format!("referrers of {subject}"), reasons)) }
     }
 
     /// The whole list of an endpoint; of one that has no such lists, what clients keep under a tag in their place.

@@ -157,6 +157,36 @@ fn an_image_to_which_nothing_refers_is_named_and_a_list_that_fails_is_an_error()
     fail(folder.path(), &referrers, &["referrers of sha256:", "401"]);
 }
 
+/// A mirror in front of a registry, both with the image; either fails, and then neither.
+#[test]
+fn that_nothing_refers_to_an_image_is_believed_of_its_registry_and_not_of_a_mirror_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let [mirror, upstream] = [(); 2].map(|()| Registry::start(Behaviour::default()));
+    let [_, image] =
+        [&mirror, &upstream].map(|registry| registry.image("library/redis", Some("5"), "amd64", &[b"layer"]));
+    let signature = upstream.referrer("library/redis", &image, b"signature");
+    let hosts = cache(folder.path()).join("hosts");
+    fs::create_dir_all(hosts.join("docker.io")).unwrap();
+    let text = format!("server = \"http://{}\"\n[host.\"http://{}\"]\n", upstream.host, mirror.host);
+    let toml = hosts.join("docker.io/hosts.toml");
+    fs::write(&toml, text).unwrap();
+    define(folder.path(), &["redis:5"]);
+    let hosts = format!("--hosts-dir={}", hosts.display());
+    let arguments = [&BUILD[..], &["--json", "--referrers", &hosts]].concat();
+    upstream.behave(|behaviour| behaviour.fail = usize::MAX);
+    fail(folder.path(), &arguments, &["image redis:5", "referrers of sha256:", &upstream.host, "503"]);
+    upstream.behave(|behaviour| behaviour.fail = 0);
+    mirror.behave(|behaviour| behaviour.demand = Demand::Basic("me:secret"));
+    let ran = succeed(folder.path(), &arguments);
+    assert!(ran.err.contains("redis:5: nothing refers to it"), "{}", ran.err);
+    mirror.behave(|behaviour| behaviour.demand = Demand::Nothing);
+    upstream.behave(|behaviour| behaviour.referrers = Some(10));
+    let bundle = build(folder.path(), &["--referrers", &hosts]);
+    assert!(bundle.images[0].manifests.iter().any(|manifest| manifest.digest == signature["digest"]));
+    fs::write(&toml, format!("server = \"http://{}\"\ncapabilities = [\"resolve\"]\n", upstream.host)).unwrap();
+    fail(folder.path(), &arguments, &["referrers of sha256:", "hosts.toml names nobody"]);
+}
+
 #[test]
 fn a_connection_that_is_cut_goes_on_where_it_stopped() {
     let folder = tempfile::tempdir().unwrap();
