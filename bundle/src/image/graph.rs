@@ -112,6 +112,9 @@ impl<B: Blobs> Walker<'_, B> {
     fn index(&mut self, target: &Descriptor, bytes: &[u8], depth: u32) -> Result<(), GraphError<B::Error>> {
         check_kind(target, bytes, &["config", "layers"])?;
         let index: ImageIndex = parse(target, bytes)?;
+        if depth == 0 {
+            self.graph.subject = subject(index.subject().as_ref());
+        }
         for child in index.manifests() {
             let platform = child.platform().as_ref().map(platform_name);
             self.document(&descriptor(child)?, platform.as_deref(), depth + 1)?;
@@ -129,7 +132,7 @@ impl<B: Blobs> Walker<'_, B> {
         check_kind(target, bytes, &["manifests"])?;
         let manifest: ImageManifest = parse(target, bytes)?;
         if depth == 0 {
-            self.graph.subject = manifest.subject().as_ref().map(|subject| subject.digest().to_string());
+            self.graph.subject = subject(manifest.subject().as_ref());
         }
         let config = descriptor(manifest.config())?;
         self.blob(&config, platform, "config")?;
@@ -241,6 +244,11 @@ pub(crate) fn descriptor<E: std::error::Error + 'static>(from: &oci::Descriptor)
         return broken(format!("digest \"{digest}\" must be sha256: and 64 lower-case hex digits"));
     }
     Ok(Descriptor { media_type: from.media_type().to_string(), digest, size: from.size() })
+}
+
+/// The digest of what a manifest or index says it refers to.
+pub(crate) fn subject(said: Option<&oci::Descriptor>) -> Option<String> {
+    said.map(|subject| subject.digest().to_string())
 }
 
 fn platform_name(platform: &Platform) -> String {

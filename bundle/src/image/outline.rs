@@ -5,7 +5,7 @@ use serde_json::Value;
 use snafu::Snafu;
 
 pub use super::graph::DEEPEST;
-use super::graph::{GraphError, check_kind, descriptor, is_elsewhere, parse};
+use super::graph::{GraphError, check_kind, descriptor, is_elsewhere, parse, subject};
 use super::media;
 use super::platform::Platform;
 use crate::digest::sha256;
@@ -15,14 +15,19 @@ use crate::model::Descriptor;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outline {
     /// An index refers to manifests and other indexes.
-    Index(Vec<Descriptor>),
+    Index {
+        /// Those.
+        children: Vec<Descriptor>,
+        /// Digest of the manifest or index about which it says something.
+        subject: Option<String>,
+    },
     /// A manifest refers to a config and layers; layers that are left where their `urls` say are not among them.
     Manifest {
         /// The config.
         config: Descriptor,
         /// The layers, base first.
         layers: Vec<Descriptor>,
-        /// Digest of the manifest that it refers to.
+        /// Digest of the manifest or index about which it says something.
         subject: Option<String>,
     },
 }
@@ -43,12 +48,12 @@ impl Outline {
         read(target, bytes).map_err(|error| OutlineError { reason: error.to_string() })
     }
 
-    /// Digest of the manifest that a manifest refers to.
+    /// Digest of the manifest or index about which this one says something, as signatures and SBOMs do (`subject` of version 1.1
+    /// of the image specification).
     #[must_use]
     pub fn subject(self) -> Option<String> {
         match self {
-            Self::Manifest { subject, .. } => subject,
-            Self::Index(_) => None,
+            Self::Manifest { subject, .. } | Self::Index { subject, .. } => subject,
         }
     }
 }
@@ -57,7 +62,8 @@ fn read(target: &Descriptor, bytes: &[u8]) -> Result<Outline, GraphError<std::io
     if media::is_index(&target.media_type) {
         check_kind(target, bytes, &["config", "layers"])?;
         let index: ImageIndex = parse(target, bytes)?;
-        return index.manifests().iter().map(descriptor).collect::<Result<_, _>>().map(Outline::Index);
+        let children = index.manifests().iter().map(descriptor).collect::<Result<_, _>>()?;
+        return Ok(Outline::Index { children, subject: subject(index.subject().as_ref()) });
     }
     if !media::is_manifest(&target.media_type) {
         let media_type = target.media_type.escape_debug();
@@ -69,7 +75,7 @@ fn read(target: &Descriptor, bytes: &[u8]) -> Result<Outline, GraphError<std::io
     let manifest: ImageManifest = parse(target, bytes)?;
     let here = manifest.layers().iter().filter(|layer| !is_elsewhere(layer));
     let layers = here.map(descriptor).collect::<Result<_, _>>()?;
-    let subject = manifest.subject().as_ref().map(|subject| subject.digest().to_string());
+    let subject = subject(manifest.subject().as_ref());
     Ok(Outline::Manifest { config: descriptor(manifest.config())?, layers, subject })
 }
 
@@ -195,6 +201,22 @@ mod tests {
         let (target, bytes) = index(&[("linux", "amd64"), ("linux", "arm64")]);
         let wanted = ["linux/arm64".parse().unwrap(), "linux/amd64".parse().unwrap()];
         assert_eq!(select(&target, &bytes, &wanted).unwrap(), Selection::Whole);
+    }
+
+    #[test]
+    fn an_index_too_can_say_something_about_an_image() {
+        let (_, bytes) = index(&[("linux", "amd64"), ("linux", "arm64")]);
+        let mut document: Value = serde_json::from_slice(&bytes).unwrap();
+        let read = |document: &Value| {
+            let bytes = document.to_string().into_bytes();
+            let target = Descriptor { media_type: INDEX.to_owned(), digest: sha256(&bytes), size: bytes.len() as u64 };
+            Outline::read(&target, &bytes).unwrap()
+        };
+        assert_eq!(read(&document).subject(), None);
+        document["subject"] = json!({"mediaType": media::MANIFEST, "digest": sha256(b"image"), "size": 5});
+        let outline = read(&document);
+        assert!(matches!(&outline, Outline::Index { children, .. } if children.len() == 2), "{outline:?}");
+        assert_eq!(outline.subject(), Some(sha256(b"image")));
     }
 
     #[test]

@@ -387,6 +387,28 @@ fn referrers_travel_with_their_image() {
 }
 
 #[test]
+fn an_index_that_refers_to_an_image_travels_with_it_but_its_platforms_are_not_the_images() {
+    let (amd, arm) = (image("amd64"), image("arm64"));
+    let entries = |more: Value| {
+        let mut document = json!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [descriptor(MANIFEST_TYPE, &arm.manifest)]});
+        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let document = document.to_string().into_bytes();
+        let mut entries = whole();
+        let mut index: Value = serde_json::from_slice(&entries[4].1).unwrap();
+        index["manifests"].as_array_mut().unwrap().push(descriptor(INDEX_TYPE, &document));
+        entries[4].1 = index.to_string().into_bytes();
+        entries.extend([&arm.layer, &arm.config, &arm.manifest, &document].map(|blob| blob_entry(blob)));
+        (entries, sha256(&document))
+    };
+    let (referring, digest) = entries(json!({"subject": descriptor(MANIFEST_TYPE, &amd.manifest)}));
+    let bundle = read(&zipped(&referring)).unwrap();
+    let manifests: Vec<_> = bundle.images[0].manifests.iter().map(|manifest| manifest.digest.clone()).collect();
+    assert_eq!(manifests, [sha256(&amd.manifest), sha256(&arm.manifest), digest]);
+    assert_eq!(bundle.images[0].platforms, ["linux/amd64"]);
+    refused(&entries(json!({})).0, "images/index.json", "refers to no image");
+}
+
+#[test]
 fn an_archive_of_docker_save_becomes_oci_manifests() {
     let sample = image("amd64");
     let mut sink = Memory::default();

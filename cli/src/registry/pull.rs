@@ -156,7 +156,7 @@ impl Puller<'_> {
         }
         let document = DocumentSnafu { image, digest: &target.digest };
         match Outline::read(&target, &bytes).context(document)? {
-            Outline::Index(_) => match select(&target, &bytes, self.platforms).context(document)? {
+            Outline::Index { .. } => match select(&target, &bytes, self.platforms).context(document)? {
                 Selection::Whole => Ok(target),
                 Selection::None { available } => self.not_for(image, &available.join(", ")),
                 _ if reference.digest.is_some() => {
@@ -205,11 +205,11 @@ impl Puller<'_> {
             }
             let (_, bytes) = self.manifest(source, &target.digest, Some(&target)).await?;
             match Outline::read(&target, &bytes).context(DocumentSnafu { image, digest: &target.digest })? {
-                Outline::Index(_) if depth >= DEEPEST => {
+                Outline::Index { .. } if depth >= DEEPEST => {
                     let reason = format!("index {} is nested more than {DEEPEST} levels deep", target.digest);
                     return ContentSnafu { image, reason }.fail();
                 }
-                Outline::Index(children) => waiting.extend(children.into_iter().map(|child| (child, depth + 1))),
+                Outline::Index { children, .. } => waiting.extend(children.into_iter().map(|child| (child, depth + 1))),
                 Outline::Manifest { config, layers, .. } => needed.extend(std::iter::once(config).chain(layers)),
             }
         }

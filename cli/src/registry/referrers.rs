@@ -35,17 +35,18 @@ impl Puller<'_> {
                     continue;
                 }
                 let (target, bytes) = self.manifest(source, &listed.digest, Some(&listed)).await?;
-                let said = Outline::read(&target, &bytes).ok().and_then(Outline::subject);
-                if said.as_ref() != Some(&subject) {
-                    let digest = &target.digest;
-                    warning(&format!(
-                        "{image}: {digest} is left out: it is listed for {subject}, to which it does not refer"
-                    ));
+                let left_out = match Outline::read(&target, &bytes).map(Outline::subject) {
+                    Ok(said) if said.as_ref() == Some(&subject) => None,
+                    Ok(_) => Some(format!("it is listed for {subject}, to which it does not refer")),
+                    Err(error) => Some(error.to_string()),
+                };
+                if let Some(reason) = left_out {
+                    warning(&format!("{image}: {} is left out: {reason}", target.digest));
                     continue;
                 }
-                self.walk(source, &target, needed).await?;
-                seen.insert(target.digest.clone());
-                waiting.push(target.digest.clone());
+                // An index comes with its manifests, which can be signed, too.
+                let walked = self.walk(source, &target, needed).await?;
+                waiting.extend(walked.into_iter().filter(|digest| seen.insert(digest.clone())));
                 referrers.push(target);
             }
         }
@@ -120,7 +121,7 @@ fn is_unknown(status: StatusCode) -> bool {
 fn children(bytes: &[u8]) -> Result<Vec<Descriptor>, RequestError> {
     let target = Descriptor { media_type: INDEX.to_owned(), digest: "its list".to_owned(), size: bytes.len() as u64 };
     match Outline::read(&target, bytes) {
-        Ok(Outline::Index(children)) => Ok(children),
+        Ok(Outline::Index { children, .. }) => Ok(children),
         Ok(Outline::Manifest { .. }) => Ok(Vec::new()),
         Err(error) => Err(refused(error.to_string())),
     }

@@ -9,7 +9,7 @@ use bundle::model::Bundle;
 use serde_json::{Value, json};
 
 use crate::program::{cache, fail, finish, hex, names, noise, program, read_bundle, run, succeed};
-use crate::registry::{Authority, Behaviour, CHUNK, CONFIG, Demand, LAYER, MANIFEST, Registry};
+use crate::registry::{Authority, Behaviour, CHUNK, CONFIG, Demand, INDEX, LAYER, MANIFEST, Registry};
 
 fn define(folder: &Path, images: &[&str]) {
     let docker: serde_json::Map<String, Value> =
@@ -155,6 +155,35 @@ fn an_image_to_which_nothing_refers_is_named_and_a_list_that_fails_is_an_error()
             .replace(":1", &format!("@{}", read_bundle(&folder.path().join("sample-1.dcos")).images[0].target.digest))],
     );
     fail(folder.path(), &referrers, &["referrers of sha256:", "401"]);
+}
+
+#[test]
+fn an_index_that_refers_to_an_image_travels_with_its_manifests_and_what_refers_to_those() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(Behaviour { referrers: Some(10), ..Behaviour::default() });
+    let image = registry.image("acme/web", Some("1"), "amd64", &[b"layer"]);
+    let child = registry.image("acme/web", None, "arm64", &[b"of the index"]);
+    let document = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [child], "subject": image});
+    let index = registry.manifest("acme/web", INDEX, &document, None);
+    registry.list(&image, &index);
+    let signature = registry.referrer("acme/web", &child, b"of the child");
+    // A form of drafts of the specification; nobody takes it for something that refers to nothing.
+    let draft = "application/vnd.oci.artifact.manifest.v1+json";
+    let artifact = registry.manifest("acme/web", draft, &json!({"mediaType": draft, "subject": image}), None);
+    registry.list(&image, &artifact);
+    define(folder.path(), &[&format!("{}/acme/web:1", registry.host)]);
+    let ran = succeed(folder.path(), &[&BUILD[..], &["--referrers"]].concat());
+    let left_out = format!("{} is left out: it has media type \"{draft}\"", artifact["digest"].as_str().unwrap());
+    assert!(ran.err.contains(&left_out) && !ran.err.contains("does not refer"), "{}", ran.err);
+    let bundle = read_bundle(&folder.path().join("sample-1.dcos"));
+    let mut manifests: Vec<_> = bundle.images[0].manifests.iter().map(|manifest| manifest.digest.as_str()).collect();
+    let mut wanted = [&image, &child, &index, &signature].map(|manifest| manifest["digest"].as_str().unwrap());
+    manifests.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(manifests, wanted);
+    assert_eq!(bundle.images[0].platforms, ["linux/amd64"], "what refers to an image is not for its platforms");
+    succeed(folder.path(), &["registry", "extract", "sample-1.dcos", "--output-directory=out"]);
+    assert_eq!(build(folder.path(), &["--referrers", "--images=oci:out/images"]).images, bundle.images);
 }
 
 /// A mirror in front of a registry, both with the image; either fails, and then neither.

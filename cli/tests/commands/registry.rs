@@ -191,9 +191,14 @@ impl Registry {
         let document = json!({"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/vnd.test.signature",
             "config": config, "layers": [layer], "subject": subject});
         let referrer = self.manifest(repository, MANIFEST, &document, None);
+        self.list(subject, &referrer);
+        referrer
+    }
+
+    /// Lists a manifest for another.
+    pub fn list(&self, subject: &Value, referrer: &Value) {
         let subject = subject["digest"].as_str().unwrap().to_owned();
         self.content.lock().unwrap().referrers.entry(subject).or_default().push(referrer.clone());
-        referrer
     }
 
     pub fn asked(&self) -> Vec<Asked> {
