@@ -1,6 +1,6 @@
 //! `make bench`: figures that the project answers for, each beside what it is compared with, taken in turn in one run.
 //!
-//! `bench [build] [add] [serving] [ready]` measures these alone.
+//! `bench [build] [memory] [add] [serving] [ready]` measures these alone.
 
 mod add;
 mod build;
@@ -22,8 +22,13 @@ use crate::row::Row;
 type Measure = fn() -> Result<Vec<Row>, Whatever>;
 
 /// What can be measured, by name.
-const MEASURES: [(&str, Measure); 4] =
-    [("build", build::rows), ("add", add::rows), ("serving", serving::rows), ("ready", ready::rows)];
+const MEASURES: [(&str, Measure); 5] = [
+    ("build", build::rows),
+    ("memory", build::memory_rows),
+    ("add", add::rows),
+    ("serving", serving::rows),
+    ("ready", ready::rows),
+];
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
