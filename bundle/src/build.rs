@@ -1,23 +1,30 @@
 //! Building a bundle from a build definition, files and images.
 
+mod error;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 
-use snafu::{OptionExt, ResultExt, Snafu, ensure};
+use snafu::{OptionExt, ResultExt, ensure};
 use url::Url;
 
-use crate::definition::{Definition, DefinitionError, Location, file_name, without_credentials};
+use crate::definition::{Definition, Location, file_name, without_credentials};
 use crate::digest::sha256_of;
 use crate::image::source::{FoundImage, ImageSource, SourceError};
 use crate::json::Json;
 use crate::manifest::{Manifest, ManifestImage, ManifestResource};
 use crate::model::{self, Descriptor};
-use crate::reference::{Reference, ReferenceError};
+use crate::reference::Reference;
 use crate::stream::Limits;
-use crate::universe::{Metadata, MetadataError, content_hashes, file_addresses, image_references, rewrite_files};
+use crate::universe::{Metadata, content_hashes, file_addresses, image_references, rewrite_files};
 use crate::write::{Contents, Part, write};
+pub use error::BuildError;
+use error::{
+    ContentHashSnafu, DefinitionSnafu, DownloadSnafu, LocalFileSnafu, NoImageSnafu, NotRegularSnafu, PullSnafu,
+    ReferenceSnafu, ResultSnafu, SourceSnafu, WriteSnafu,
+};
 
 /// Gets what is on other machines.
 pub trait Supply {
@@ -48,89 +55,6 @@ pub enum Step {
     Saving(Vec<String>),
     /// This key has an empty address: it stays, nothing is fetched.
     EmptyAddress(String),
-}
-
-/// Why there is no bundle.
-#[derive(Debug, Snafu)]
-pub enum BuildError<E: std::error::Error + 'static> {
-    /// The definition is wrong.
-    #[snafu(display("{source}"))]
-    Definition {
-        /// Why.
-        source: DefinitionError,
-    },
-    /// A file can't be downloaded.
-    #[snafu(display("{address}: {source}"))]
-    Download {
-        /// Which.
-        address: String,
-        /// Why.
-        source: E,
-    },
-    /// A file can't be read.
-    #[snafu(display("{address} ({}): {source}", path.display()))]
-    LocalFile {
-        /// As the definition has it.
-        address: String,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A path that leads to a folder or a device.
-    #[snafu(display("{address} ({}): must be a regular file", path.display()))]
-    NotRegular {
-        /// As the definition has it.
-        address: String,
-        /// The file.
-        path: PathBuf,
-    },
-    /// Other bytes than the definition says.
-    #[snafu(display("{address}: the definition says sha256 {expected}, found {found}"))]
-    ContentHash {
-        /// Which file.
-        address: String,
-        /// As the definition has it.
-        expected: String,
-        /// What the file has.
-        found: String,
-    },
-    /// An image's reference is wrong.
-    #[snafu(display("{source}"))]
-    Reference {
-        /// Why.
-        source: ReferenceError,
-    },
-    /// A source of images is wrong.
-    #[snafu(display("{source}"))]
-    Source {
-        /// Why.
-        source: SourceError,
-    },
-    /// Images can't be had.
-    #[snafu(display("{source}"))]
-    Pull {
-        /// Why.
-        source: E,
-    },
-    /// An image that was pulled is not there.
-    #[snafu(display("image {reference} was pulled, but it is not there"))]
-    NoImage {
-        /// The image.
-        reference: String,
-    },
-    /// What would be written is not valid.
-    #[snafu(display("{source}"))]
-    Result {
-        /// Why.
-        source: MetadataError,
-    },
-    /// The bundle can't be written.
-    #[snafu(display("the bundle could not be written: {source}"))]
-    Write {
-        /// Why.
-        source: io::Error,
-    },
 }
 
 /// How a bundle is built.
