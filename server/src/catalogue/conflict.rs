@@ -52,24 +52,10 @@ mod tests {
 
     fn entry(source: PackageSource, id: &str, digest: &str) -> Entry {
         Entry {
-            format: 1,
-            name: "redis".into(),
-            version: "1".into(),
-            release_version: 1,
-            packaging_version: "4.0".into(),
-            added_at: String::new(),
-            order: 1,
-            size: 0,
             digest: digest.into(),
             source,
             declaration: Declared { id: id.into(), source: digest.into(), by: "apps/it".into() },
-            metadata: String::new(),
-            manifest: None,
-            index: None,
-            signatures: vec![],
-            files: vec![],
-            images: vec![],
-            referrers: vec![],
+            ..Entry::bare("redis")
         }
     }
 

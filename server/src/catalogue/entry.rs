@@ -304,3 +304,30 @@ pub fn code_of(name: &str, version: &str) -> Result<CoordinateCode, EntryError> 
 fn parse_digest(text: &str) -> Result<Digest, EntryError> {
     text.parse().context(BadDigestSnafu)
 }
+
+#[cfg(test)]
+impl Entry {
+    /// Version 1 of a package with nothing in it, for tests.
+    pub(crate) fn bare(name: &str) -> Self {
+        Self {
+            format: 1,
+            name: name.into(),
+            version: "1".into(),
+            release_version: 1,
+            packaging_version: "4.0".into(),
+            added_at: String::new(),
+            order: 1,
+            size: 0,
+            digest: String::new(),
+            source: PackageSource::Upload,
+            declaration: Declared { id: "upload-1".into(), source: String::new(), by: String::new() },
+            metadata: String::new(),
+            manifest: None,
+            index: None,
+            signatures: vec![],
+            files: vec![],
+            images: vec![],
+            referrers: vec![],
+        }
+    }
+}

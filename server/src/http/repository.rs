@@ -131,37 +131,17 @@ fn public_host(settings: &Settings, uri: &Uri, headers: &HeaderMap) -> String {
 
 #[cfg(test)]
 mod tests {
-    use api::PackageSource;
     use bundle::universe::DcosVersion;
 
     use super::*;
-    use crate::catalogue::entry::{Declared, Entry};
+    use crate::catalogue::entry::Entry;
     use crate::storage::memory::MemoryStorage;
     use crate::storage::{Condition, Storage, keys};
 
     fn entry() -> Entry {
-        Entry {
-            format: 1,
-            name: "tiny".into(),
-            version: "1".into(),
-            release_version: 1,
-            packaging_version: "4.0".into(),
-            added_at: String::new(),
-            order: 1,
-            size: 0,
-            digest: String::new(),
-            source: PackageSource::Upload,
-            declaration: Declared { id: "upload-1".into(), source: String::new(), by: String::new() },
-            metadata:
-                r#"{"packagingVersion":"4.0","name":"tiny","version":"1","maintainer":"m","description":"d","tags":[]}"#
-                    .into(),
-            manifest: None,
-            index: None,
-            signatures: vec![],
-            files: vec![],
-            images: vec![],
-            referrers: vec![],
-        }
+        let metadata =
+            r#"{"packagingVersion":"4.0","name":"tiny","version":"1","maintainer":"m","description":"d","tags":[]}"#;
+        Entry { metadata: metadata.into(), ..Entry::bare("tiny") }
     }
 
     fn settings(public_host: Option<&str>) -> Arc<Settings> {

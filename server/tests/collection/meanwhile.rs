@@ -17,11 +17,15 @@ use crate::common::stores::Store;
 use crate::common::{keys as all_keys, text};
 use crate::content::{SHORT, blob, blob_link, collect_after_a_while, has, image, publish, put, tag, whole, withdraw};
 
-/// A store on which something happens in the middle of what is tested, and as it is without that.
-fn interrupted(shared: bool) -> (Arc<Faulty>, Store) {
+/// A store on which something happens in the middle of what is tested, as it is without that, and a catalogue on the former
+/// that collects what nobody has needed for a short time.
+fn interrupted(shared: bool) -> (Arc<Faulty>, Store, Catalogue) {
     let store: Store = Arc::new(MemoryStorage::new());
     let inner = if shared { Arc::new(Shared::new(Arc::clone(&store))) } else { Arc::clone(&store) };
-    (Arc::new(Faulty::new(inner, When::Never)), store)
+    let faulty = Arc::new(Faulty::new(inner, When::Never));
+    let options = Options { grace_period: SHORT, ..Options::default() };
+    let catalogue = Catalogue::with(Arc::clone(&faulty) as Store, options);
+    (faulty, store, catalogue)
 }
 
 async fn tag_target(store: &Store) -> String {
@@ -32,9 +36,7 @@ async fn tag_target(store: &Store) -> String {
 #[tokio::test]
 async fn a_collection_does_not_move_a_tag_back_that_was_published_meanwhile() {
     for shared in [true, false] {
-        let (faulty, store) = interrupted(shared);
-        let collecting =
-            Catalogue::with(Arc::clone(&faulty) as Store, Options { grace_period: SHORT, ..Options::default() });
+        let (faulty, store, collecting) = interrupted(shared);
         publish(&collecting, "redis", "1", "layer").await.unwrap();
         tokio::time::sleep(SHORT * 2).await;
         let publisher = collecting.clone();
@@ -50,9 +52,7 @@ async fn a_collection_does_not_move_a_tag_back_that_was_published_meanwhile() {
 #[tokio::test]
 async fn a_collection_does_not_make_the_links_again_of_what_was_withdrawn_meanwhile() {
     for shared in [true, false] {
-        let (faulty, store) = interrupted(shared);
-        let collecting =
-            Catalogue::with(Arc::clone(&faulty) as Store, Options { grace_period: SHORT, ..Options::default() });
+        let (faulty, store, collecting) = interrupted(shared);
         publish(&collecting, "redis", "1", "layer").await.unwrap();
         tokio::time::sleep(SHORT * 2).await;
         let withdrawing = collecting.clone();
@@ -67,9 +67,7 @@ async fn a_collection_does_not_make_the_links_again_of_what_was_withdrawn_meanwh
 #[tokio::test]
 async fn a_collection_makes_right_what_is_wrong_and_what_nobody_has_touched_since() {
     for shared in [true, false] {
-        let (faulty, store) = interrupted(shared);
-        let catalogue =
-            Catalogue::with(Arc::clone(&faulty) as Store, Options { grace_period: SHORT, ..Options::default() });
+        let (_, store, catalogue) = interrupted(shared);
         let entry = publish(&catalogue, "redis", "1", "layer").await.unwrap();
         let right = tag_target(&store).await;
         let wrong = Held::Tag(TagTarget {
@@ -89,7 +87,7 @@ async fn a_collection_makes_right_what_is_wrong_and_what_nobody_has_touched_sinc
 
 #[tokio::test]
 async fn a_sweep_does_not_take_a_blob_that_is_pushed_meanwhile() {
-    let (faulty, store) = interrupted(false);
+    let (faulty, store, _) = interrupted(false);
     let catalogue = Catalogue::new(Arc::clone(&faulty) as Store);
     publish(&catalogue, "redis", "1", "layer").await.unwrap();
     let (pushing, pushed) = (catalogue.clone(), Arc::clone(&store));
