@@ -15,7 +15,7 @@ use super::status::Status;
 use super::{UploadId, error};
 use crate::digest::Digest;
 use crate::storage::keys::{self, Key, UploadPart};
-use crate::storage::{Condition, Item, Storage, StorageError, Version, for_each_item};
+use crate::storage::{Condition, Item, Storage, StorageError, Version, document, for_each_item};
 
 /// Most bytes of a content as it is sent.
 pub const CONTENT_LIMIT: usize = 64 << 20;
@@ -65,7 +65,7 @@ impl Store {
         condition: Condition,
     ) -> Result<Version, StorageError> {
         let key = keys::upload_status(id);
-        let bytes = document(key.as_str(), status)?;
+        let bytes = document::write(&key, status)?;
         match self.storage.put(&key, bytes.clone(), condition).await {
             Err(error @ StorageError::ConditionFailed { .. }) => match self.storage.get(&key, STATUS_LIMIT).await {
                 Ok((there, version)) if there == bytes => Ok(version),
@@ -248,7 +248,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     fn new(content: PackageContent, limits: &Limits) -> Result<Self, UploadError> {
-        let document = document(keys::PACKAGE_UPLOADS, &content)?;
+        let document = document::write(keys::PACKAGE_UPLOADS, &content)?;
         let record = Record::check(content, limits)?;
         let hex = Digest::sha256(&document).hex().to_owned();
         Ok(Self { record, document, hex })
@@ -267,9 +267,4 @@ pub(super) struct Missing {
 fn parsed<T: serde::de::DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, UploadError> {
     let read = serde_json::from_slice(bytes);
     read.map_err(|error| error::DamagedSnafu { key: key.to_string(), message: error.to_string() }.build())
-}
-
-fn document(key: &str, value: &impl serde::Serialize) -> Result<Bytes, StorageError> {
-    let written = serde_json::to_vec(value).map(Bytes::from);
-    written.map_err(|error| StorageError::from_io(key, error.into()))
 }
