@@ -1,15 +1,19 @@
 //! `add` of a package of which the registry has most, over a link of 20 MB/s.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
-use snafu::{OptionExt as _, ResultExt as _, Whatever};
+use snafu::{OptionExt as _, Whatever};
 
 use crate::{
     build::thirty,
-    images::{Image, write_layout},
+    images::Image,
     link::Link,
     package::{self, registry_command},
-    programs::{Serving, output, release, scratch, timed},
+    programs::{Programs, Serving, folder, output, timed},
     row::{Mark, Row},
 };
 
@@ -18,19 +22,16 @@ const BYTES_PER_SECOND: f64 = 20e6;
 /// Time, and bytes.
 #[expect(clippy::cast_precision_loss, reason = "megabytes")]
 pub fn rows() -> Result<Vec<Row>, Whatever> {
-    let server = release("package-registry-server")?;
-    let cli = release("dcos-registry")?;
-    e2e::clients::ensure().whatever_context("no skopeo")?;
-    let folder = tempfile::tempdir_in(scratch()?).whatever_context("cannot make a folder")?;
-    let images = thirty();
-    let [first, second] = bundles(&server, &cli, folder.path(), &images)?;
-    let difference = package::answer(registry_command(&cli, "diff").arg(&first).arg(&second))?;
+    let (programs, folder) = (Programs::ensure()?, folder()?);
+    let [first, second] = bundles(&programs, folder.path())?;
+    let Programs { server, cli } = &programs;
+    let difference = package::answer(registry_command(cli, "diff").arg(&first).arg(&second))?;
     let missing = difference["addedBytes"].as_u64().whatever_context("diff says no bytes")? as f64;
 
-    let registry = Serving::ours(&server)?;
-    output(&mut add(&cli, &first, &registry.address().to_string()))?;
+    let registry = Serving::ours(server)?;
+    output(&mut add(cli, &first, &registry.address().to_string()))?;
     let link = Link::to(registry.address(), BYTES_PER_SECOND)?;
-    let time: Duration = timed(&mut add(&cli, &second, &link.address().to_string()))?;
+    let time: Duration = timed(&mut add(cli, &second, &link.address().to_string()))?;
     let what = format!("add of a package of which {:.0} MB are missing, over 20 MB/s", missing / 1e6);
     Ok(vec![
         Row {
@@ -51,16 +52,14 @@ pub fn rows() -> Result<Vec<Row>, Whatever> {
 }
 
 /// Version 1 with the images that share layers, version 2 with all of them.
-fn bundles(server: &Path, cli: &Path, folder: &Path, images: &[Image]) -> Result<[std::path::PathBuf; 2], Whatever> {
-    let registry = Serving::ours(server)?;
-    let layout = folder.join("layout");
-    write_layout(&layout, images)?;
-    package::push(&layout, images, &registry)?;
+fn bundles(programs: &Programs, folder: &Path) -> Result<[PathBuf; 2], Whatever> {
+    let (images, cli) = (thirty(), &programs.cli);
+    let registry = programs.registry_of(&images)?;
     let bundle = |version: &str, images: &[Image]| {
         let definition = package::define(cli, folder, version, images, &registry)?;
         package::created(&mut package::build(cli, &definition, folder))
     };
-    Ok([bundle("1", &images[..25])?, bundle("2", images)?])
+    Ok([bundle("1", &images[..25])?, bundle("2", &images)?])
 }
 
 fn add(cli: &Path, bundle: &Path, address: &str) -> Command {

@@ -5,9 +5,9 @@ use std::{fs, path::Path, process::Command};
 use snafu::{ResultExt as _, Whatever};
 
 use crate::{
-    images::{Image, Layer, write_layout},
+    images::{Image, Layer},
     package,
-    programs::{Serving, peak, release, scratch, timed, warm},
+    programs::{Programs, Serving, folder, peak, timed, warm},
     row::{Mark, Row, median_seconds},
 };
 
@@ -27,27 +27,8 @@ pub fn thirty() -> Vec<Image> {
 
 /// Time.
 pub fn rows() -> Result<Vec<Row>, Whatever> {
-    let server = release("package-registry-server")?;
-    let cli = release("dcos-registry")?;
-    e2e::clients::ensure().whatever_context("no skopeo")?;
-    Ok(vec![time(&server, &cli)?])
-}
-
-/// Peak memory, of packages that differ in nothing but bytes.
-pub fn memory_rows() -> Result<Vec<Row>, Whatever> {
-    let server = release("package-registry-server")?;
-    let cli = release("dcos-registry")?;
-    e2e::clients::ensure().whatever_context("no skopeo")?;
-    Ok(vec![memory(&server, &cli)?])
-}
-
-fn time(server: &Path, cli: &Path) -> Result<Row, Whatever> {
-    let folder = tempfile::tempdir_in(scratch()?).whatever_context("cannot make a folder")?;
-    let (registry, images) = (Serving::ours(server)?, thirty());
-    let layout = folder.path().join("layout");
-    write_layout(&layout, &images)?;
-    package::push(&layout, &images, &registry)?;
-    fs::remove_dir_all(&layout).whatever_context("cannot remove a folder")?;
+    let (programs, images, folder) = (Programs::ensure()?, thirty(), folder()?);
+    let (registry, cli) = (programs.registry_of(&images)?, &programs.cli);
     let definition = package::define(cli, folder.path(), "1", &images, &registry)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
@@ -65,13 +46,13 @@ fn time(server: &Path, cli: &Path) -> Result<Row, Whatever> {
         }
         eprintln!("round {}: build {:.2?}, skopeo copy {:.2?}", round + 1, ours[round], theirs[round]);
     }
-    Ok(Row {
+    Ok(vec![Row {
         what: format!("build of 1 GiB in 30 images, beside skopeo copy of them to a layout, median of {ROUNDS}"),
         unit: "s",
         ours: median_seconds(&ours),
         other: median_seconds(&theirs),
         mark: Mark::Most(1.2),
-    })
+    }])
 }
 
 /// All images, one after the other, into one layout: skopeo copies one at a time.
@@ -88,26 +69,23 @@ fn copy_all(registry: &Serving, images: &[Image], output: &Path) -> Command {
     command
 }
 
+/// Peak memory, of packages that differ in nothing but bytes.
 #[expect(clippy::cast_precision_loss, reason = "megabytes")]
-fn memory(server: &Path, cli: &Path) -> Result<Row, Whatever> {
+pub fn memory_rows() -> Result<Vec<Row>, Whatever> {
+    let programs = Programs::ensure()?;
     let mut peaks = Vec::new();
     for size in [40_000_000, 400_000_000] {
-        let folder = tempfile::tempdir_in(scratch()?).whatever_context("cannot make a folder")?;
-        let registry = Serving::ours(server)?;
         let layers = (0..10).map(|seed| Layer { seed, size }).collect();
         let images = [Image { name: "measured/large:1".into(), layers }];
-        let layout = folder.path().join("layout");
-        write_layout(&layout, &images)?;
-        package::push(&layout, &images, &registry)?;
-        fs::remove_dir_all(&layout).whatever_context("cannot remove a folder")?;
-        let definition = package::define(cli, folder.path(), "1", &images, &registry)?;
-        peaks.push(peak(&mut package::build(cli, &definition, folder.path()))? as f64 / 1e6);
+        let (registry, folder) = (programs.registry_of(&images)?, folder()?);
+        let definition = package::define(&programs.cli, folder.path(), "1", &images, &registry)?;
+        peaks.push(peak(&mut package::build(&programs.cli, &definition, folder.path()))? as f64 / 1e6);
     }
-    Ok(Row {
+    Ok(vec![Row {
         what: "peak memory of build of 4 GB in ten layers, beside that of 400 MB in ten".into(),
         unit: "MB",
         ours: peaks[1],
         other: peaks[0],
         mark: Mark::Most(1.1),
-    })
+    }])
 }

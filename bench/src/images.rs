@@ -7,6 +7,7 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
+use e2e::image::Hashing;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -100,36 +101,6 @@ fn write_layer(blobs: &Path, layer: Layer) -> io::Result<(Value, String)> {
     let media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
     let descriptor = json!({"mediaType": media_type, "digest": format!("sha256:{digest}"), "size": size});
     Ok((descriptor, format!("sha256:{diff_id}")))
-}
-
-/// Counts and digests what goes through.
-struct Hashing<W> {
-    inner: W,
-    hash: Sha256,
-    size: u64,
-}
-
-impl<W> Hashing<W> {
-    fn new(inner: W) -> Self {
-        Self { inner, hash: Sha256::new(), size: 0 }
-    }
-
-    fn end(self) -> (W, String, u64) {
-        (self.inner, HEXLOWER.encode(&self.hash.finalize()), self.size)
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 /// Bytes without end that look like none of each other: `SplitMix64`.

@@ -13,7 +13,48 @@ use e2e::walk;
 use snafu::{OptionExt as _, ResultExt as _, Whatever, whatever};
 use tempfile::TempDir;
 
-use crate::serving;
+use crate::{
+    images::{Image, write_layout},
+    package, serving,
+};
+
+/// What packages are measured with.
+pub struct Programs {
+    /// This project's server.
+    pub server: PathBuf,
+    /// This project's command line.
+    pub cli: PathBuf,
+}
+
+impl Programs {
+    /// Builds them for release; skopeo is there, too, from then on.
+    ///
+    /// # Errors
+    /// A build that fails, a package that can't be had.
+    pub fn ensure() -> Result<Self, Whatever> {
+        e2e::clients::ensure().whatever_context("no skopeo")?;
+        Ok(Self { server: release("package-registry-server")?, cli: release("dcos-registry")? })
+    }
+
+    /// A server that has these images; a folder that nobody else uses holds them on their way.
+    ///
+    /// # Errors
+    /// When they can't be written or sent.
+    pub fn registry_of(&self, images: &[Image]) -> Result<Serving, Whatever> {
+        let (registry, layout) = (Serving::ours(&self.server)?, folder()?);
+        write_layout(layout.path(), images)?;
+        package::push(layout.path(), images, &registry)?;
+        Ok(registry)
+    }
+}
+
+/// A new folder on the disk, which goes when this goes.
+///
+/// # Errors
+/// When it can't be made.
+pub fn folder() -> Result<TempDir, Whatever> {
+    tempfile::tempdir_in(scratch()?).whatever_context("cannot make a folder")
+}
 
 /// Builds one of this project's programs for release and says where it is.
 ///
@@ -127,7 +168,7 @@ impl Serving {
     }
 
     fn start(command: impl FnOnce(&Path, SocketAddr) -> Result<Command, Whatever>) -> Result<Self, Whatever> {
-        let folder = tempfile::tempdir_in(scratch()?).whatever_context("cannot make a folder")?;
+        let folder = folder()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).whatever_context("no port")?;
         let address = listener.local_addr().whatever_context("no port")?;
         drop(listener);
@@ -169,7 +210,7 @@ fn on_a_core(program: &Path) -> Command {
 ///
 /// # Errors
 /// When it can't be made.
-pub fn scratch() -> Result<PathBuf, Whatever> {
+fn scratch() -> Result<PathBuf, Whatever> {
     let folder = walk::out().join("bench");
     fs::create_dir_all(&folder).whatever_context("cannot make out/bench")?;
     Ok(folder)

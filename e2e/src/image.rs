@@ -173,17 +173,13 @@ impl Image {
     /// Writes the layer to an unnamed temporary file: programs can be too big for memory. Returns it rewound.
     fn layer(&self) -> Result<(File, String, u64), Error> {
         let on_temporary = FileSnafu { act: "write", path: "a temporary file" };
-        let mut builder = tar::Builder::new(Hashing {
-            file: tempfile::tempfile().context(on_temporary)?,
-            hash: Sha256::new(),
-            size: 0,
-        });
+        let mut builder = tar::Builder::new(Hashing::new(tempfile::tempfile().context(on_temporary)?));
         for entry in &self.entries {
             append_entry(&mut builder, entry).context(FileSnafu { act: "pack", path: &entry.path })?;
         }
-        let mut hashing = builder.into_inner().context(on_temporary)?;
-        hashing.file.seek(SeekFrom::Start(0)).context(on_temporary)?;
-        Ok((hashing.file, HEXLOWER.encode(&hashing.hash.finalize()), hashing.size))
+        let (mut file, digest, size) = builder.into_inner().context(on_temporary)?.end();
+        file.seek(SeekFrom::Start(0)).context(on_temporary)?;
+        Ok((file, digest, size))
     }
 
     fn config(&self, layer_digest: &str) -> Value {
@@ -239,23 +235,36 @@ fn append_entry(layer: &mut tar::Builder<impl Write>, entry: &Entry) -> io::Resu
     }
 }
 
-/// Writes to a file and takes the hash of what passes.
-struct Hashing {
-    file: File,
+/// Passes on what is written, counts it and takes its hash.
+#[derive(Debug)]
+pub struct Hashing<W> {
+    inner: W,
     hash: Sha256,
     size: u64,
 }
 
-impl Write for Hashing {
+impl<W> Hashing<W> {
+    /// Nothing has passed yet.
+    pub fn new(inner: W) -> Self {
+        Self { inner, hash: Sha256::new(), size: 0 }
+    }
+
+    /// What it was written to, the SHA-256 of what passed in hexadecimal digits, and its bytes.
+    pub fn end(self) -> (W, String, u64) {
+        (self.inner, HEXLOWER.encode(&self.hash.finalize()), self.size)
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let written = self.inner.write(bytes)?;
         self.hash.update(&bytes[..written]);
         self.size += written as u64;
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.inner.flush()
     }
 }
 
