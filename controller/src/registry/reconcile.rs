@@ -244,9 +244,21 @@ async fn symptoms(
 ) -> Symptoms {
     let client = &context.shared.client;
     let mut symptoms = Symptoms::default();
-    if !deployment.as_ref().is_ok_and(serving::is_available) {
-        let pods = dereference::pods(client, &registry.namespace, &registry.names).await;
-        symptoms.pods = pods.unwrap_or_default();
+    let is_available = deployment.as_ref().is_ok_and(serving::is_available);
+    let is_on_a_bucket = matches!(registry.storage, Storage::S3(_));
+    let mut pods = Vec::new();
+    if !is_available || is_on_a_bucket {
+        pods = dereference::pods(client, &registry.namespace, &registry.names).await.unwrap_or_default();
+    }
+    if is_on_a_bucket {
+        symptoms.bucket = match reports::of_pods(&pods).await {
+            Some(report) => Some(report),
+            // The operator may not reach pods by their own addresses, say because of a network policy.
+            None => reports::of_service(object, &context.shared).await,
+        };
+    }
+    if !is_available {
+        symptoms.pods = pods;
     }
     if let Ok(Some(claim)) = &foundations.claim {
         let phase = claim.status.as_ref().and_then(|s| s.phase.as_deref());
@@ -254,13 +266,6 @@ async fn symptoms(
             let warning = dereference::claim_warning(client, claim).await;
             symptoms.claim_warning = warning.unwrap_or_default();
         }
-    }
-    if matches!(registry.storage, Storage::S3(_)) {
-        symptoms.bucket = match reports::of_service(object, &context.shared).await {
-            Some(report) => Some(report),
-            // Pods that don't serve yet are behind no Service.
-            None => reports::of_pods(&symptoms.pods).await,
-        };
     }
     symptoms
 }

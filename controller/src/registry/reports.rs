@@ -1,4 +1,4 @@
-//! What the serving pods say of their storage: through the Service, and from each pod that isn't behind it yet.
+//! What the serving pods say of their storage: each by itself, or one of them through the Service.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -23,7 +23,7 @@ pub type StorageReport = Option<ServerCondition>;
 /// Longest time for an answer of a pod.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the registry's server says; `None` when it can't be asked, say because no pod serves.
+/// What the server says that the Service happens to choose; `None` when it can't be asked, say because no pod serves.
 pub(super) async fn of_service(registry: &PackageRegistry, context: &Context) -> Option<StorageReport> {
     let asked = async {
         let server = context.servers.connect(&context.client, &context.tokens, registry).await?;
@@ -32,14 +32,18 @@ pub(super) async fn of_service(registry: &PackageRegistry, context: &Context) ->
     asked.await.inspect_err(|error| tracing::debug!("the storage's state is unknown: {}", chain(error))).ok()
 }
 
-/// What pods say that run and don't serve; `None` where none of them gives an answer.
+/// What is said by those of the pods that can be asked: a complaint where there is one, since each has its own credentials
+/// (a changed Secret reaches one node a minute after another) and its own clock. `None` where none of them gives an answer.
 pub(super) async fn of_pods(pods: &[Pod]) -> Option<StorageReport> {
     let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().tls_certs_only(None).build().ok()?;
-    let answers = join_all(pods.iter().filter_map(address).map(|address| ask(&http, address))).await;
-    let mut answers: Vec<StorageReport> = answers.into_iter().flatten().collect();
-    // One pod that can't use its storage says more than another one that starts.
-    answers.sort_by_key(|report| report.as_ref().is_none_or(|finding| finding.ok));
-    answers.into_iter().next()
+    let staying = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let answers = join_all(staying.filter_map(address).map(|address| ask(&http, address))).await;
+    worst(answers.into_iter().flatten())
+}
+
+/// One pod that can't use its storage says more than others that can.
+fn worst(reports: impl Iterator<Item = StorageReport>) -> Option<StorageReport> {
+    reports.min_by_key(|report| report.as_ref().is_none_or(|finding| finding.ok))
 }
 
 fn address(pod: &Pod) -> Option<SocketAddr> {
@@ -83,6 +87,16 @@ mod tests {
         }
         assert_eq!(reading(StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n"), None);
         assert_eq!(reading(StatusCode::OK, "ok\n"), Some(None));
+    }
+
+    #[test]
+    fn one_pod_that_can_not_use_its_storage_is_heard_beside_others_that_can() {
+        let complaint = reading(StatusCode::OK, "ok\nstorage: SecretInvalid: refused\n").unwrap();
+        for reports in [[None, complaint.clone(), None], [complaint.clone(), None, None]] {
+            assert_eq!(worst(reports.into_iter()), Some(complaint.clone()));
+        }
+        assert_eq!(worst([None, None].into_iter()), Some(None));
+        assert_eq!(worst([].into_iter()), None);
     }
 
     #[tokio::test]
