@@ -6,14 +6,18 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::Mutex,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use api::{ApiError, Declaration, DeclarationSpec, PackageInfo, PackageList, ServerStatus};
 use crds::PackageRegistry;
 use kube::{Client, ResourceExt};
-use reqwest::{Certificate, Method, RequestBuilder, StatusCode, redirect::Policy};
+use reqwest::{
+    Certificate, Method, RequestBuilder, Response, StatusCode,
+    header::{ETAG, HeaderValue, IF_NONE_MATCH},
+    redirect::Policy,
+};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use snafu::{OptionExt, ResultExt, Snafu};
 use url::Url;
@@ -101,7 +105,21 @@ impl Error {
 /// HTTP clients by registry; a client is made anew when the registry's address or authorities change.
 #[derive(Default)]
 pub struct Servers {
-    kept: Mutex<HashMap<String, (Target, reqwest::Client)>>,
+    kept: Mutex<HashMap<String, (Target, Connection)>>,
+}
+
+/// What outlives a call.
+#[derive(Clone, Default)]
+struct Connection {
+    http: reqwest::Client,
+    packages: Arc<Mutex<Option<KnownPackages>>>,
+}
+
+/// The last list of packages.
+#[derive(Clone)]
+struct KnownPackages {
+    tag: HeaderValue,
+    list: Arc<PackageList>,
 }
 
 /// Where a registry is reached and whom it is trusted by.
@@ -156,27 +174,28 @@ impl Servers {
         let name = registry.name_any();
         let namespace = registry.namespace().unwrap_or_default();
         let target = Target::of(registry).context(NoAddressSnafu { name: name.as_str() })?;
-        let http = self.http(&format!("{namespace}/{name}"), &target).context(SetupSnafu { name: name.as_str() })?;
+        let connection =
+            self.connection(&format!("{namespace}/{name}"), &target).context(SetupSnafu { name: name.as_str() })?;
         let token = tokens.get(client, &namespace, &name).await?;
-        Ok(ServerClient { http, base: target.url, token, tokens, namespace, name })
+        Ok(ServerClient { connection, base: target.url, token, tokens, namespace, name })
     }
 
-    fn http(&self, key: &str, target: &Target) -> Result<reqwest::Client, reqwest::Error> {
-        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((same, client)) = kept.get(key)
+    fn connection(&self, key: &str, target: &Target) -> Result<Connection, reqwest::Error> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((same, connection)) = kept.get(key)
             && same == target
         {
-            return Ok(client.clone());
+            return Ok(connection.clone());
         }
-        let client = target.client()?;
-        kept.insert(key.to_owned(), (target.clone(), client.clone()));
-        Ok(client)
+        let connection = Connection { http: target.client()?, packages: Arc::default() };
+        kept.insert(key.to_owned(), (target.clone(), connection.clone()));
+        Ok(connection)
     }
 }
 
 /// A client of one registry's server.
 pub struct ServerClient<'a> {
-    http: reqwest::Client,
+    connection: Connection,
     base: Url,
     token: String,
     tokens: &'a Tokens,
@@ -211,12 +230,30 @@ impl ServerClient<'_> {
         self.send(self.request(Method::DELETE, &format!("declarations/{id}"))).await
     }
 
-    /// The catalogue.
+    /// The catalogue. The server sends and reads it only when it changed since the last time.
     ///
     /// # Errors
     /// When the server can't be asked or refuses.
-    pub async fn packages(&self) -> Result<PackageList, Error> {
-        Ok(self.send(self.request(Method::GET, "packages")).await?.unwrap_or_default())
+    pub async fn packages(&self) -> Result<Arc<PackageList>, Error> {
+        let known = self.known_packages().clone();
+        let mut request = self.request(Method::GET, "packages");
+        if let Some(known) = &known {
+            request = request.header(IF_NONE_MATCH, &known.tag);
+        }
+        let Some(answer) = self.answer(request).await? else { return Ok(Arc::default()) };
+        if let Some(known) = known
+            && answer.status() == StatusCode::NOT_MODIFIED
+        {
+            return Ok(known.list);
+        }
+        let tag = answer.headers().get(ETAG).cloned();
+        let list: Arc<PackageList> = Arc::new(body(answer).await?);
+        *self.known_packages() = tag.map(|tag| KnownPackages { tag, list: Arc::clone(&list) });
+        Ok(list)
+    }
+
+    fn known_packages(&self) -> MutexGuard<'_, Option<KnownPackages>> {
+        self.connection.packages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One package of the catalogue; `None`: it isn't there.
@@ -262,18 +299,26 @@ impl ServerClient<'_> {
     }
 
     fn call(&self, method: Method, url: Url) -> RequestBuilder {
-        self.http.request(method, url).bearer_auth(&self.token)
+        self.connection.http.request(method, url).bearer_auth(&self.token)
     }
 
     /// Sends; 404 and answers without content are `None`.
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Option<T>, Error> {
+        match self.answer(request).await? {
+            Some(answer) => body(answer).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Sends; 404 and answers without content are `None`, other failures errors.
+    async fn answer(&self, request: RequestBuilder) -> Result<Option<Response>, Error> {
         let answer = request.send().await.map_err(reqwest::Error::without_url).context(UnreachableSnafu)?;
         let status = answer.status();
         if status == StatusCode::NOT_FOUND || status == StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        if status.is_success() {
-            return answer.json().await.map(Some).map_err(reqwest::Error::without_url).context(UnreachableSnafu);
+        if status.is_success() || status == StatusCode::NOT_MODIFIED {
+            return Ok(Some(answer));
         }
         let body = answer.text().await.unwrap_or_default();
         let message = message_of(&body);
@@ -287,6 +332,10 @@ impl ServerClient<'_> {
             _ => RefusedSnafu { status, message }.fail(),
         }
     }
+}
+
+async fn body<T: DeserializeOwned>(answer: Response) -> Result<T, Error> {
+    answer.json().await.map_err(reqwest::Error::without_url).context(UnreachableSnafu)
 }
 
 /// The words of an error's body: those of our own form, else its beginning.

@@ -299,6 +299,17 @@ async fn an_upload_gets_a_package_that_becomes_ready_and_is_then_left_alone() {
 }
 
 #[tokio::test]
+async fn a_catalogue_that_did_not_change_is_not_sent_again() {
+    let mut world = uploaded().await;
+    assert_eq!(adopt(&mut world).await, 0);
+    assert_eq!(world.calls(), ["LIST", "KNOWN"]);
+    world.upload("kafka", "2.1", &digest("b"));
+    assert_eq!(adopt(&mut world).await, 1);
+    assert_eq!(world.calls(), ["LIST"]);
+    assert!(world.object("kafka-2.0").is_some() && world.object("kafka-2.1").is_some());
+}
+
+#[tokio::test]
 async fn deleting_the_package_of_an_upload_takes_it_out_of_the_registry() {
     let mut world = uploaded().await;
     delete(&mut world, "kafka-2.0", NEVER);

@@ -93,8 +93,8 @@ pub async fn adopt(registry: &ServingRegistry, context: &Context) -> Result<usiz
     let server = context.servers.connect(&context.client, &context.tokens, &registry.object).await?;
     // Objects before the catalogue: of an upload that goes meanwhile the object is still seen, and no new one is made.
     let objects = context.packages.state();
-    let entries = server.packages().await?.packages;
-    let steps = plan(&entries, &objects, &registry.object);
+    let catalogue = server.packages().await?;
+    let steps = plan(&catalogue.packages, &objects, &registry.object);
     let api: Api<Package> = Api::namespaced(context.client.clone(), &registry.object.namespace().unwrap_or_default());
     let mut failed = None;
     for step in &steps {

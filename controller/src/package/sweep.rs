@@ -67,8 +67,8 @@ pub async fn sweep(registry: &ServingRegistry, context: &Context) -> Result<Vec<
         .packages()
         .await?
         .packages
-        .into_iter()
-        .filter_map(|package| package.managed_by)
+        .iter()
+        .filter_map(|package| package.managed_by.clone())
         .filter(|id| uuid::Uuid::try_parse(id).is_ok())
         .collect();
     if declared.is_empty() {

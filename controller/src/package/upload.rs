@@ -74,14 +74,14 @@ fn names(package: &Arc<Package>, digest: &str) -> bool {
 
 /// The package with that content: where the status says, else wherever in the catalogue.
 async fn find(package: &Package, digest: &str, server: &ServerClient<'_>) -> Result<Option<PackageInfo>, Error> {
-    let is_it = |entry: &PackageInfo| entry.digest.as_deref() == Some(digest);
+    let is_it = |entry: &&PackageInfo| entry.digest.as_deref() == Some(digest);
     let coordinate = package.status.as_ref().and_then(|status| status.name.as_deref().zip(status.version.as_deref()));
     if let Some((name, version)) = coordinate
-        && let Some(entry) = server.package(name, version).await?.filter(is_it)
+        && let Some(entry) = server.package(name, version).await?.filter(|entry| is_it(&entry))
     {
         return Ok(Some(entry));
     }
-    Ok(server.packages().await?.packages.into_iter().find(is_it))
+    Ok(server.packages().await?.packages.iter().find(is_it).cloned())
 }
 
 /// The same in the words of a declaration, so that one kind of answer makes a status.

@@ -11,7 +11,10 @@ use api::{Declaration, DeclarationSpec, PackageImage, Progress, PublishedPackage
 use axum::{
     Json, Router,
     extract::{Path, RawQuery, State},
-    http::{HeaderMap, StatusCode},
+    http::{
+        HeaderMap, StatusCode,
+        header::{ETAG, IF_NONE_MATCH},
+    },
     response::{IntoResponse, Response as Answer},
     routing::{get, put},
 };
@@ -22,6 +25,7 @@ use controller::{
     package::{Error, PackageContext, reconcile},
 };
 use crds::{Package, PackageRegistry};
+use data_encoding::HEXLOWER;
 use http::{Method, Request, Response};
 use kube::{
     Client,
@@ -33,6 +37,7 @@ use kube::{
     },
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 const API: &str = "/apis/registry.dcos.io/v1alpha1/namespaces/apps";
 
@@ -327,16 +332,22 @@ async fn delete_declaration(
     Ok(Json(declaration))
 }
 
-async fn list_packages(State(state): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, Answer> {
+async fn list_packages(State(state): State<Shared>, headers: HeaderMap) -> Result<Answer, Answer> {
     enter(&state, &headers, "LIST".to_owned()).map_err(|answer| *answer)?;
-    let state = state.lock().unwrap();
+    let mut state = state.lock().unwrap();
     let declared = state.declarations.values().filter_map(|declaration| {
         let package = declaration.package.as_ref()?;
         Some(json!({"name": package.name, "version": package.version, "status": declaration.state, "source": "url",
             "releaseVersion": package.release_version, "managedBy": declaration.id}))
     });
     let packages: Vec<Value> = declared.chain(state.uploads.values().cloned()).collect();
-    Ok(Json(json!({"packages": packages})))
+    let list = json!({"packages": packages});
+    let tag = format!("\"{}\"", HEXLOWER.encode(&Sha256::digest(list.to_string())));
+    if headers.get(IF_NONE_MATCH).is_some_and(|known| *known == *tag) {
+        state.calls.push("KNOWN".to_owned());
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
+    }
+    Ok(([(ETAG, tag)], Json(list)).into_response())
 }
 
 async fn get_package(

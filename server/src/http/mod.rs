@@ -7,6 +7,7 @@ mod arriving;
 mod document;
 mod health;
 pub mod openapi;
+mod package_list;
 mod packages;
 mod range;
 mod repository;
@@ -88,7 +89,7 @@ pub fn prepared(server: Server) -> (Router, impl Future<Output = ()> + Send + 's
         .route("/v2", any(v2::serve))
         .route("/v2/", any(v2::serve))
         .route("/v2/{*rest}", any(v2::serve))
-        .route("/api/v1/packages", get(packages::list))
+        .route("/api/v1/packages", get(package_list::list))
         .route("/api/v1/packages/{name}/{version}", get(packages::describe).delete(packages::remove))
         .route("/api/v1/packages/{name}/{version}/content", get(packages::content))
         .route("/api/v1/packages/{name}/{version}/blobs/{digest}", get(packages::blob))

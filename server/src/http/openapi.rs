@@ -8,13 +8,13 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{api_v1, packages, uploads};
+use super::{api_v1, package_list, packages, uploads};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Package Registry", description = "Packages of a registry: what is there, bringing and removing them."),
     paths(
-        packages::list,
+        package_list::list,
         packages::describe,
         packages::remove,
         packages::content,

@@ -1,8 +1,6 @@
-//! `/api/v1/packages`.
+//! `/api/v1/packages/{name}/{version}`: one package.
 
-use std::collections::{HashMap, HashSet};
-
-use api::{ApiError, PackageContent, PackageInfo, PackageList, PackageSource, Progress};
+use api::{ApiError, PackageContent, PackageInfo, PackageSource, Progress};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -17,41 +15,7 @@ use crate::catalogue::entry::Entry;
 use crate::digest::Digest;
 use crate::names::shorten;
 use crate::storage::{StorageError, keys};
-use crate::uploads::removal::{self, Removals};
-use crate::uploads::{Status, export};
-
-/// `GET /api/v1/packages`.
-#[utoipa::path(get, path = "/api/v1/packages", tag = "packages", responses(
-    (status = 200, description = "The catalogue, and what is on its way.", body = PackageList),
-))]
-pub async fn list(State(server): State<Server>) -> Response {
-    match listed(&server).await {
-        Ok(packages) => Json(PackageList { packages }).into_response(),
-        Err(error) => store_failed(&error),
-    }
-}
-
-async fn listed(server: &Server) -> Result<Vec<PackageInfo>, StorageError> {
-    let removals = Removals::read(&server.catalogue).await?;
-    let marked = |entry: &Entry| PackageInfo { removal_requested: removals.has(entry), ..describe::info(entry) };
-    let mut packages = server.catalogue.packages(marked).await?;
-    let there: HashSet<_> = packages.iter().map(|info| (info.name.as_str(), info.version.as_str())).collect();
-    let mut on_the_way: HashMap<(String, String), Status> = HashMap::new();
-    for status in server.uploads.statuses().await? {
-        let coordinate = (status.name.clone(), status.version.clone());
-        let other = on_the_way.get(&coordinate);
-        let shown = is_shown(&status) && !there.contains(&(coordinate.0.as_str(), coordinate.1.as_str()));
-        if shown && other.is_none_or(|other| weight(other) < weight(&status)) {
-            on_the_way.insert(coordinate, status);
-        }
-    }
-    packages.extend(on_the_way.values().map(upload_info));
-    packages.sort_by(|a, b| {
-        let newest_first = b.release_version.cmp(&a.release_version);
-        a.name.cmp(&b.name).then(newest_first).then_with(|| a.version.cmp(&b.version))
-    });
-    Ok(packages)
-}
+use crate::uploads::{Status, export, removal};
 
 /// `GET /api/v1/packages/{name}/{version}`.
 #[utoipa::path(get, path = "/api/v1/packages/{name}/{version}", tag = "packages",
@@ -249,12 +213,12 @@ async fn upload_of(server: &Server, name: &str, version: &str) -> Result<Option<
 }
 
 /// An upload that was published and removed since is history.
-fn is_shown(status: &Status) -> bool {
+pub(super) fn is_shown(status: &Status) -> bool {
     status.state != api::State::Added
 }
 
 /// What is on its way says more than what waits, and that more than what failed; then the latest.
-fn weight(status: &Status) -> (u8, Option<u64>) {
+pub(super) fn weight(status: &Status) -> (u8, Option<u64>) {
     let rank = match status.state {
         api::State::Validating | api::State::Storing => 2,
         api::State::Pending => 1,
@@ -263,7 +227,7 @@ fn weight(status: &Status) -> (u8, Option<u64>) {
     (rank, status.accepted)
 }
 
-fn upload_info(status: &Status) -> PackageInfo {
+pub(super) fn upload_info(status: &Status) -> PackageInfo {
     PackageInfo {
         name: status.name.clone(),
         version: status.version.clone(),

@@ -1,6 +1,6 @@
 //! Marks on packages that somebody wants to be removed where the operator does that.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +29,8 @@ impl Mark {
 }
 
 /// All marks, as they are now.
-#[derive(Debug, Default)]
-pub struct Removals(HashMap<String, Mark>);
+#[derive(Debug, Default, Serialize)]
+pub struct Removals(BTreeMap<String, Mark>);
 
 impl Removals {
     /// Reads them.
@@ -44,7 +44,7 @@ impl Removals {
             std::future::ready(Ok::<_, StorageError>(()))
         })
         .await?;
-        let mut marks = HashMap::new();
+        let mut marks = BTreeMap::new();
         for code in codes {
             let key = keys::removal(&code);
             if let Some(mark) = mark(catalogue, &key).await? {

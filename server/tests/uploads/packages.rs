@@ -1,9 +1,11 @@
 //! What the catalogue says of uploads, their removal, and bringing them elsewhere.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::{PackageContent, State};
 use axum::body::Body;
+use futures::future::join_all;
 use http::{Method, StatusCode};
 use server::digest::Digest;
 use server::storage::memory::MemoryStorage;
@@ -14,7 +16,8 @@ use crate::common::sender::{announced, bring, complete, patch, settled};
 use crate::common::site::{Reach, Site};
 use crate::common::source::Source;
 use crate::common::stores::Stores;
-use crate::common::{Answer, Setup, client, spec};
+use crate::common::until::until;
+use crate::common::{Answer, Client, Setup, client, spec};
 
 async fn delete(site: &Site, path: &str) -> Answer {
     site.call(Method::DELETE, &format!("/api/v1/packages/{path}"), &[], Body::empty()).await
@@ -22,6 +25,7 @@ async fn delete(site: &Site, path: &str) -> Answer {
 
 crate::on_stores! {
     an_uploaded_package_is_described_as_one
+    the_list_of_packages_is_sent_again_when_something_of_it_changed_and_only_then
     a_removed_package_leaves_nothing_and_can_come_again
     an_unknown_package_is_told_in_the_words_of_the_command_line
     a_declared_package_is_not_removed_but_its_declaration_named
@@ -42,6 +46,45 @@ async fn an_uploaded_package_is_described_as_one(site: Site) {
     assert!(added.get("managedBy").is_none() && added.get("removalRequested").is_none());
     let list = site.get("/api/v1/packages").await.json();
     assert_eq!(list["packages"].as_array().unwrap().len(), 1);
+}
+
+/// How many packages an instance lists, and the list's tag; `None`: it is the one of that tag.
+async fn listed(instance: &Client, tag: &str) -> Option<(usize, String)> {
+    let answer = instance.call(Method::GET, "/api/v1/packages", &[("if-none-match", tag)], Body::empty()).await;
+    if answer.status == StatusCode::NOT_MODIFIED {
+        assert_eq!(answer.header("etag"), tag);
+        return None;
+    }
+    let packages = answer.json()["packages"].as_array().unwrap().len();
+    Some((packages, answer.header("etag").to_owned()))
+}
+
+async fn the_list_of_packages_is_sent_again_when_something_of_it_changed_and_only_then(site: Site) {
+    // The operator asks every few seconds, and a list is read from one entry per package.
+    let mut tag = "\"other\"".to_owned();
+    let mut becomes = async |count: usize| {
+        let mut tags = BTreeSet::new();
+        // A list may be newer than its tag, by as much as an instance's look at a shared store may be old.
+        until(&format!("every instance lists {count} with one tag"), async || {
+            let lists = join_all(site.instances().iter().map(|instance| listed(instance, &tag))).await;
+            tags = lists.iter().flatten().map(|(_, tag)| tag.clone()).collect();
+            tags.len() == 1 && lists.iter().all(|list| list.as_ref().is_some_and(|(packages, _)| *packages == count))
+        })
+        .await;
+        tag = tags.pop_first().unwrap();
+        for instance in site.instances() {
+            assert_eq!(listed(instance, &tag).await, None);
+        }
+    };
+    let redis = package("redis", "1", "redis:5");
+    announced(&site, &redis.content()).await;
+    becomes(1).await;
+    bring(&site, &redis).await;
+    becomes(1).await;
+    bring(&site, &package("redis", "2", "redis:6")).await;
+    becomes(2).await;
+    delete(&site, "redis/1").await;
+    becomes(1).await;
 }
 
 async fn a_removed_package_leaves_nothing_and_can_come_again(site: Site) {
