@@ -54,10 +54,12 @@ pub struct Unsaved {
 }
 
 impl Unsaved {
-    /// Starts a file that will be `directory/name`; an empty directory is the working directory.
+    /// Starts a file that will be `directory/name`; an empty directory is the working directory, and one that isn't there yet
+    /// is made.
     pub fn start(directory: &Path, name: &str) -> Result<Self, SaveError> {
         let path = directory.join(name);
         let folder = folder(directory);
+        fs::create_dir_all(folder).context(SaveSnafu { path: folder })?;
         let file = tempfile::Builder::new()
             .prefix(".dcos-registry-")
             .tempfile_in(folder)

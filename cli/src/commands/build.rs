@@ -22,7 +22,7 @@ pub struct Arguments {
     /// The build definition
     #[arg(long = "build-definition-file", value_name = "FILE")]
     definition: PathBuf,
-    /// Where <name>-<version>.dcos is written [default: the working directory]
+    /// Where <name>-<version>.dcos is written, made if need be [default: the working directory]
     #[arg(long, value_name = "DIRECTORY")]
     output_directory: Option<PathBuf>,
     /// Where to look for images first: oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE; can be given several times

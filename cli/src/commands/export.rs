@@ -23,7 +23,7 @@ use crate::saved::{Mode, Unsaved};
 pub struct Arguments {
     #[command(flatten)]
     package: Coordinate,
-    /// Where <name>-<version>.dcos is written [default: the working directory]
+    /// Where <name>-<version>.dcos is written, made if need be [default: the working directory]
     #[arg(long, value_name = "DIRECTORY")]
     output_directory: Option<PathBuf>,
     #[command(flatten)]

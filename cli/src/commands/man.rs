@@ -1,5 +1,6 @@
 //! `man`: manual pages from the command's own definitions.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -25,7 +26,8 @@ pub fn run(arguments: &Arguments, form: Form) -> Result<(), Failure> {
     let mut whole = form.definition();
     whole.build();
     if let Some(directory) = &arguments.output_directory {
-        return clap_mangen::generate_to(whole, directory)
+        return fs::create_dir_all(directory)
+            .and_then(|()| clap_mangen::generate_to(whole, directory))
             .map_err(|error| Failure::Failed { message: format!("{}: {error}", directory.display()) });
     }
     // The sub-commands are one word deeper in the stand-alone form.

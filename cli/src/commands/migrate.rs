@@ -16,7 +16,7 @@ pub struct Arguments {
     /// The package directory: package.json and what lies beside it [default: the working directory]
     #[arg(long, value_name = "DIRECTORY")]
     package_directory: Option<PathBuf>,
-    /// Where <name>-<version>.json is written [default: the working directory]
+    /// Where <name>-<version>.json is written, made if need be [default: the working directory]
     #[arg(long, value_name = "DIRECTORY")]
     output_directory: Option<PathBuf>,
     #[command(flatten)]

@@ -58,7 +58,6 @@ fn paths_are_relative_to_the_output_directory_or_absolute() {
     let resource = br#"{"assets":{"uris":{"a":"./assets/a.txt","b":"@b.txt","c":"../c.txt","d":"/etc/hostname","e":""}},"images":{"icon-small":"file:///i.png"}}"#;
     write_package(folder.path(), &package(), &[("resource.json", resource)]);
     let uris = |output: &str| {
-        fs::create_dir_all(folder.path().join(output)).unwrap();
         let output_directory = format!("--output-directory={output}");
         succeed(folder.path(), &["registry", "migrate", "--package-directory=package", &output_directory]);
         let text = fs::read(folder.path().join(output).join("sample-1.0-beta.json")).unwrap();
@@ -76,9 +75,18 @@ fn paths_are_relative_to_the_output_directory_or_absolute() {
         json!({"a": "package/assets/a.txt", "b": "package/b.txt", "c": "c.txt", "d": "/etc/hostname", "e": ""})
     );
     assert_eq!(
-        uris("out"),
+        uris("made/on/the/way"),
         json!({"a": absolute("package/assets/a.txt"), "b": absolute("package/b.txt"), "c": absolute("c.txt"), "d": "/etc/hostname", "e": ""})
     );
+}
+
+#[test]
+fn an_output_directory_that_can_not_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    write_package(folder.path(), &package(), &[]);
+    fs::write(folder.path().join("file"), "").unwrap();
+    let arguments = ["registry", "migrate", "--package-directory=package", "--output-directory=file/out"];
+    fail(folder.path(), &arguments, &["Error: file/out: ", "irectory"]);
 }
 
 #[test]
