@@ -122,7 +122,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 Err(failed) => summary.failed.push(NotAdded { file: file.clone(), message: failed.to_string() }),
             }
         }
-        report(output, &summary, arguments.files.len())
+        report(output, &summary, arguments)
     })
 }
 
@@ -133,11 +133,14 @@ impl Added {
     }
 }
 
-fn report(output: Output, summary: &Summary, files: usize) -> Result<(), Failure> {
+fn report(output: Output, summary: &Summary, arguments: &Arguments) -> Result<(), Failure> {
+    let files = arguments.files.len();
     if !summary.packages.is_empty() {
         let lines: Vec<_> = summary.packages.iter().map(|it| format!("\t {} {}\n", it.name, it.version)).collect();
         let lines = lines.concat();
         let note = "Note: It will take a couple of minutes for the packages to be added to the registry\n";
+        // Who waited has them in the registry.
+        let note = if arguments.wait { "" } else { note };
         output.result(format_args!("Added packages:\n{lines}{note}"), summary)?;
     }
     let said = |failed: &NotAdded| format!("{}: {}", failed.file.display(), failed.message);

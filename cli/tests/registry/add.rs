@@ -41,6 +41,9 @@ fn add_says_the_words_that_scripts_know() {
         Note: It will take a couple of minutes for the packages to be added to the registry\n";
     assert_eq!(ran.out, words);
     assert_eq!(ran.err, "");
+    // Who waits isn't told to wait.
+    let ran = call(folder.path(), &server, server.port, &["add", "--dcos-file=fwredis-0.1.0-5.0.5.dcos", "--wait"]);
+    assert_eq!(ran.out, words.split_once("Note: ").unwrap().0);
 }
 
 #[test]
