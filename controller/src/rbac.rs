@@ -88,6 +88,20 @@ pub const CONTROLLER: Grant = Grant {
             verbs: APPLY,
         },
         Rule {
+            why: "The volumes of nodes' folders (storage.volume.hostPath); cluster-scoped, they go by finalizer.",
+            group: "",
+            resources: &["persistentvolumes"],
+            names: &[],
+            verbs: APPLY,
+        },
+        Rule {
+            why: "The host name of the node that has such a folder: a volume's affinity knows labels alone.",
+            group: "",
+            resources: &["nodes"],
+            names: &[],
+            verbs: &["get"],
+        },
+        Rule {
             why: "Its own Secrets and those that users name: by name, never listed.",
             group: "",
             resources: &["secrets"],

@@ -1,6 +1,7 @@
 //! Scenarios of the PackageRegistry reconciler on a cluster in this process.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod registry_volume;
 mod registry_world;
 
 use std::{sync::Arc, time::Duration};

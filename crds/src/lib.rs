@@ -15,10 +15,10 @@ pub use package::{
     SecretReference, UploadSource, UrlSource, WorkloadsStatus,
 };
 pub use registry::{
-    CaBundleKind, CaBundleReference, CertificateStatus, DeletionPolicy, GarbageCollection, InstancesStatus,
-    LocalStorage, NodeTrust, NodesStatus, OnConflict, PackageRegistry, PackageRegistrySpec, PackageRegistryStatus,
-    Packages, PackagesStatus, PodTemplate, Removal, S3Storage, SelfManagedTls, Service, ServiceAccount, ServiceType,
-    Sources, Storage, StorageStatus, Tls,
+    CaBundleKind, CaBundleReference, CertificateStatus, DEFAULT_CONTAINER_PATH, DeletionPolicy, GarbageCollection,
+    InstancesStatus, LocalStorage, NodeTrust, NodesStatus, OnConflict, PackageRegistry, PackageRegistrySpec,
+    PackageRegistryStatus, Packages, PackagesStatus, PodTemplate, Removal, S3Storage, SelfManagedTls, Service,
+    ServiceAccount, ServiceType, Sources, Storage, StorageStatus, Tls, VolumeStorage,
 };
 
 /// Group of both kinds.

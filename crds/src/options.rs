@@ -10,46 +10,47 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 pub struct OriginalOption {
     /// Name in the original's options JSON.
     pub name: &'static str,
-    /// Field of the `PackageRegistry`'s spec, or `None` while there is none.
-    pub field: Option<&'static str>,
+    /// Field of the `PackageRegistry`'s spec.
+    pub field: &'static str,
     /// In words.
     pub note: &'static str,
 }
 
 /// All options of the original (their list: the Universe reference, section 16).
 pub const ORIGINAL_OPTIONS: &[OriginalOption] = &[
-    option("service.name", Some("service.name"), "Fixes the host name: `<name>.<namespace>.svc`."),
-    option(
-        "service.instances",
-        Some("instances"),
-        "More than one only with `storage.s3`: local storage has one writer.",
-    ),
-    option("service.cpus", Some("resources"), "`resources.requests.cpu` and `resources.limits.cpu`."),
-    option("service.mem", Some("resources"), "`resources.requests.memory` and `resources.limits.memory`."),
-    option("service.disk", Some("storage.local.size"), "Size of the claimed volume."),
+    option("service.name", "service.name", "Fixes the host name: `<name>.<namespace>.svc`."),
+    option("service.instances", "instances", "More than one only with `storage.s3`: a volume has one writer."),
+    option("service.cpus", "resources", "`resources.requests.cpu` and `resources.limits.cpu`."),
+    option("service.mem", "resources", "`resources.requests.memory` and `resources.limits.memory`."),
+    option("service.disk", "storage.local.size", "Size of the claimed volume."),
     option(
         "registry.service-account-secret-path",
-        Some("serviceAccount"),
+        "serviceAccount",
         "The operator makes the account and its rights; there is no key to keep.",
     ),
-    option("registry.mount-volume.container-path", None, "Comes with `storage.volume`."),
+    option(
+        "registry.mount-volume.container-path",
+        "storage.volume.containerPath",
+        "Where the volume is in the container. Which volume it is says `storage.volume.hostPath` or `claimName`; without \
+         them it is the folder of that path on the node.",
+    ),
     option(
         "registry.mount-volume.pinned-hostname",
-        None,
-        "Comes with `storage.volume`; `podTemplate.nodeSelector` pins a pod today.",
+        "storage.volume.nodeName",
+        "Name of the node with the folder, as `kubectl get nodes` prints it.",
     ),
     option(
         "registry.s3.credential-secret-path",
-        Some("storage.s3.credentialsSecretRef"),
+        "storage.s3.credentialsSecretRef",
         "A Secret of the registry's namespace; its key `credentials` holds the same file.",
     ),
-    option("registry.s3.credential-profile-name", Some("storage.s3.profile"), "Profile in that file."),
-    option("registry.s3.bucket", Some("storage.s3.bucket"), "The bucket must exist."),
-    option("registry.s3.path", Some("storage.s3.path"), "No two registries may share bucket and path."),
-    option("registry.s3.endpoint", Some("storage.s3.endpoint"), "Not needed for Amazon's own."),
+    option("registry.s3.credential-profile-name", "storage.s3.profile", "Profile in that file."),
+    option("registry.s3.bucket", "storage.s3.bucket", "The bucket must exist."),
+    option("registry.s3.path", "storage.s3.path", "No two registries may share bucket and path."),
+    option("registry.s3.endpoint", "storage.s3.endpoint", "Not needed for Amazon's own."),
 ];
 
-const fn option(name: &'static str, field: Option<&'static str>, note: &'static str) -> OriginalOption {
+const fn option(name: &'static str, field: &'static str, note: &'static str) -> OriginalOption {
     OriginalOption { name, field, note }
 }
 
@@ -62,8 +63,7 @@ pub fn page(crds: &[CustomResourceDefinition]) -> String {
          PackageRegistry | |\n|---|---|---|\n",
     );
     for option in ORIGINAL_OPTIONS {
-        let field = option.field.map_or("comes later".to_owned(), |f| format!("`{f}`"));
-        let _ = writeln!(page, "| `{}` | {field} | {} |", option.name, option.note);
+        let _ = writeln!(page, "| `{}` | `{}` | {} |", option.name, option.field, option.note);
     }
     for crd in crds {
         let _ = write!(page, "\n## {}\n\n", crd.spec.names.kind);
@@ -151,9 +151,7 @@ mod tests {
         let crd = crate::PackageRegistry::crd();
         let schema = schema_of(&crd).unwrap();
         for option in ORIGINAL_OPTIONS {
-            if let Some(path) = option.field {
-                assert!(field(schema, path).is_some(), "{path} is not a field");
-            }
+            assert!(field(schema, option.field).is_some(), "{} is not a field", option.field);
         }
     }
 

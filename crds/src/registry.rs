@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     packages::{GarbageCollection, OnConflict, Packages, Removal, Sources},
     status::{CertificateStatus, InstancesStatus, NodesStatus, PackageRegistryStatus, PackagesStatus, StorageStatus},
-    storage::{CaBundleKind, CaBundleReference, LocalStorage, S3Storage, Storage},
+    storage::{
+        CaBundleKind, CaBundleReference, DEFAULT_CONTAINER_PATH, LocalStorage, S3Storage, Storage, VolumeStorage,
+    },
 };
 
 /// A package registry in its namespace.
@@ -37,7 +39,7 @@ pub use self::{
     validation = Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must have at most 40 characters, begin with a letter and hold only a-z, 0-9 and '-'"),
     validation = Rule::new("self.spec.instances == 1 || has(self.spec.storage.s3)")
-        .message("spec.instances above 1 needs spec.storage.s3: local storage is written by one pod alone"),
+        .message("spec.instances above 1 needs spec.storage.s3: a volume is written by one pod alone"),
     printcolumn(name = "Storage", type_ = "string", json_path = ".status.storage.kind"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
     printcolumn(name = "Packages", type_ = "integer", json_path = ".status.packages.ready"),
@@ -56,7 +58,7 @@ pub use self::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PackageRegistrySpec {
-    /// Serving pods. Local storage is written by one pod alone; more of them need `storage.s3`.
+    /// Serving pods. A volume is written by one pod alone; more of them need `storage.s3`.
     #[schemars(range(min = 1, max = 64))]
     #[serde(default = "one")]
     pub instances: i32,
@@ -108,7 +110,8 @@ pub struct PackageRegistrySpec {
     pub garbage_collection: GarbageCollection,
 
     /// What happens to the volume and to the Secret of the certificate authority when the object is deleted. `Retain`:
-    /// they stay, and a registry of the same name adopts them. `Delete`: they go too. What is in a bucket always stays.
+    /// they stay, and a registry of the same name adopts them. `Delete`: they go too. What is in a bucket, in the volume of
+    /// `storage.volume.claimName` or in the folder `storage.volume.hostPath` always stays.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 

@@ -147,3 +147,76 @@ fn an_upload_stays_an_upload() {
     assert!(refusal(package("a").validate_cel_update(&upload())).contains("can't become another kind of source"));
     assert!(refusal(upload().validate_cel_update(&package("a"))).contains("can't become another kind of source"));
 }
+
+fn on_volume(volume: &str) -> PackageRegistry {
+    registry(&format!("{{storage: {{volume: {{{volume}}}}}}}"))
+}
+
+#[test]
+fn a_volume_is_either_a_claim_or_a_folder_with_its_node() {
+    for right in ["claimName: packages", "hostPath: /srv/packages, nodeName: n1"] {
+        on_volume(right).validate_cel().unwrap();
+    }
+    for (wrong, word) in [
+        ("", "exactly one volume"),
+        ("claimName: packages, hostPath: /srv/packages, nodeName: n1", "exactly one volume"),
+        ("hostPath: /srv/packages", "belong together"),
+        ("claimName: packages, nodeName: n1", "belong together"),
+    ] {
+        let said = refusal(on_volume(wrong).validate_cel());
+        assert!(said.contains(word), "{wrong}: {said}");
+    }
+    assert!(
+        refusal(registry("{storage: {volume: {claimName: a}, local: {}}}").validate_cel())
+            .contains("exactly one storage")
+    );
+    assert!(
+        refusal(registry("{instances: 2, storage: {volume: {claimName: a}}}").validate_cel())
+            .contains("needs spec.storage.s3")
+    );
+}
+
+#[test]
+fn a_folder_that_the_node_needs_itself_is_refused() {
+    let at = |path: &str| on_volume(&format!("hostPath: {path}, nodeName: n1")).validate_cel();
+    for right in ["/srv/packages", "/var/lib/package-registry", "/dcos/volume0", "/data", "/mnt/a", "/library", "/etcd"]
+    {
+        at(right).unwrap();
+    }
+    for wrong in
+        ["/etc", "/etc/kubernetes", "/usr/share/a", "/var", "/var/lib", "/var/lib/kubelet/pods", "/mnt", "/run/a"]
+    {
+        assert!(refusal(at(wrong)).contains("for this registry alone"), "{wrong}");
+    }
+}
+
+#[test]
+fn a_place_in_the_container_that_hides_what_it_needs_is_refused() {
+    let at = |path: &str| on_volume(&format!("claimName: a, containerPath: {path}")).validate_cel();
+    for right in ["package-registry", "/var/lib/packages", "/srv", "/data/etc", "etc"] {
+        at(right).unwrap();
+    }
+    for wrong in
+        ["/etc", "/etc/package-registry/tls", "/tmp", "/var", "/var/run/secrets", "/package-registry-server", "/proc/1"]
+    {
+        assert!(refusal(at(wrong)).contains("would hide"), "{wrong}");
+    }
+}
+
+#[test]
+fn a_volume_can_not_be_changed_but_for_its_place_in_the_container() {
+    let folder = on_volume("hostPath: /srv/a, nodeName: n1");
+    on_volume("hostPath: /srv/a, nodeName: n1, containerPath: packages").validate_cel_update(&folder).unwrap();
+    let claim = on_volume("claimName: a");
+    for (new, old, word) in [
+        (on_volume("claimName: b"), &claim, "claimName is immutable"),
+        (on_volume("hostPath: /srv/b, nodeName: n1"), &folder, "hostPath is immutable"),
+        (on_volume("hostPath: /srv/a, nodeName: n2"), &folder, "nodeName is immutable"),
+        (claim.clone(), &folder, "immutable"),
+        (registry("{}"), &claim, "kind of storage is immutable"),
+        (registry("{storage: {s3: {bucket: packages}}}"), &claim, "kind of storage is immutable"),
+    ] {
+        let said = refusal(new.validate_cel_update(old));
+        assert!(said.contains(word), "{said}");
+    }
+}

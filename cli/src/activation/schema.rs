@@ -104,7 +104,7 @@ fn plain(value: Value) -> Value {
 fn note(option: &str) -> String {
     let known = crds::options::ORIGINAL_OPTIONS.iter().find(|known| known.name == option);
     let Some(known) = known else { return String::new() };
-    known.field.map_or_else(|| known.note.to_owned(), |field| format!("{} (spec.{field})", known.note))
+    format!("{} (spec.{})", known.note, known.field)
 }
 
 #[cfg(test)]

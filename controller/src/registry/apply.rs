@@ -8,7 +8,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount},
+        core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service, ServiceAccount},
         policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRoleBinding, RoleBinding},
     },
@@ -30,7 +30,9 @@ pub type Outcome<K> = Result<K, Error>;
 /// What became of the foundations.
 #[derive(Debug)]
 pub struct Foundations {
-    /// The volume's claim, where there is one.
+    /// The volume of a node's folder, where there is one.
+    pub volume: Outcome<Option<PersistentVolume>>,
+    /// The volume's claim, where there is one: made, or that of the spec.
     pub claim: Outcome<Option<PersistentVolumeClaim>>,
     /// The Service.
     pub service: Outcome<Service>,
@@ -58,10 +60,10 @@ pub async fn foundations(
     desired: build::Foundations,
 ) -> (Foundations, OwnAccounts) {
     let namespace = registry.namespace.as_str();
-    let build::Foundations { claim, service, service_anywhere, service_account, publisher, disruption_budget } =
+    let build::Foundations { volume, claim, service, service_anywhere, service_account, publisher, disruption_budget } =
         desired;
-    let (claim, service, account, publisher, disruption_budget) = tokio::join!(
-        apply_claim(client, namespace, claim, live.claim.take()),
+    let ((volume, claim), service, account, publisher, disruption_budget) = tokio::join!(
+        Box::pin(apply_storage(client, namespace, (volume, claim), (live.volume.take(), live.claim.take()))),
         Box::pin(apply_service(client, namespace, service, service_anywhere)),
         one(api::<ServiceAccount>(client, namespace), service_account),
         one(api::<ServiceAccount>(client, namespace), publisher),
@@ -69,18 +71,30 @@ pub async fn foundations(
     );
     let own = OwnAccounts { server: account.is_ok(), publisher: publisher.is_ok() };
     let identity = account.and(publisher).map(|_| ());
-    (Foundations { claim, service, identity, disruption_budget: disruption_budget.map(drop) }, own)
+    (Foundations { volume, claim, service, identity, disruption_budget: disruption_budget.map(drop) }, own)
 }
 
-async fn apply_claim(
+type Volumes = (Option<PersistentVolume>, Option<PersistentVolumeClaim>);
+
+/// The volume first: a claim that is there before its volume waits for the next round of the cluster's binder. What isn't
+/// desired is the user's, and comes back as it was read.
+async fn apply_storage(
     client: &Client,
     namespace: &str,
-    desired: Option<PersistentVolumeClaim>,
-    live: Option<PersistentVolumeClaim>,
-) -> Outcome<Option<PersistentVolumeClaim>> {
-    let Some(desired) = desired else { return Ok(None) };
-    let claims = api::<PersistentVolumeClaim>(client, namespace);
-    Box::pin(apply::apply_read(&claims, &desired, live)).await.map(|applied| Some(applied.object))
+    desired: Volumes,
+    live: Volumes,
+) -> (Outcome<Option<PersistentVolume>>, Outcome<Option<PersistentVolumeClaim>>) {
+    let volume = Box::pin(read_one(&Api::all(client.clone()), desired.0, live.0)).await;
+    let claim = Box::pin(read_one(&api(client, namespace), desired.1, live.1)).await;
+    (volume, claim)
+}
+
+async fn read_one<K>(api: &Api<K>, desired: Option<K>, live: Option<K>) -> Outcome<Option<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let Some(desired) = desired else { return Ok(live) };
+    apply::apply_read(api, &desired, live).await.map(|applied| Some(applied.object))
 }
 
 /// Applies what the accounts may do; nothing for an account that isn't the registry's own.

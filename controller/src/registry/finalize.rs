@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crds::PackageRegistry;
+use crds::{DeletionPolicy, PackageRegistry};
 use jiff::Timestamp;
-use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use k8s_openapi::api::{core::v1::PersistentVolume, rbac::v1::ClusterRoleBinding};
 use kube::{Api, Client, ResourceExt, runtime::controller::Action};
 
 use super::{
@@ -48,6 +48,9 @@ pub async fn finalize(client: &Client, registry: &PackageRegistry, snapshot: &Sn
         );
     }
     remove_reviewer(client, &key).await?;
+    if takes_its_volume(registry) {
+        remove_volume(client, &key).await?;
+    }
     Ok(Action::await_change())
 }
 
@@ -114,10 +117,28 @@ async fn remove_reviewer(client: &Client, key: &Key) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a binding is the operator's and this registry's. Pure.
-fn is_of(binding: &ClusterRoleBinding, key: &Key) -> bool {
+/// Whether the volume of a node's folder goes with the registry; a claim goes by its owner, and what is in the folder stays.
+/// Pure.
+fn takes_its_volume(registry: &PackageRegistry) -> bool {
+    let on_folder = registry.spec.storage.volume.as_ref().is_some_and(|volume| volume.host_path.is_some());
+    on_folder && registry.spec.deletion_policy == DeletionPolicy::Delete
+}
+
+/// Kubernetes keeps a volume until its claim is gone, so nobody waits for that here.
+async fn remove_volume(client: &Client, key: &Key) -> Result<(), Error> {
+    let name = Names::new(&key.namespace, &key.name).folder_volume();
+    let api: Api<PersistentVolume> = Api::all(client.clone());
+    let found = api.get_opt(&name).await.context(ReadSnafu { what: format!("PersistentVolume {name}") })?;
+    if let Some(volume) = found.filter(|volume| is_of(volume, key)) {
+        apply::delete(&api, &volume).await?;
+    }
+    Ok(())
+}
+
+/// Whether something cluster-scoped is the operator's and this registry's. Pure.
+fn is_of<K: ResourceExt>(object: &K, key: &Key) -> bool {
     let has = |label: &str, value: &str| {
-        let found = binding.labels().get(label);
+        let found = object.labels().get(label);
         found.is_some_and(|found| found == value)
     };
     has(MANAGED_BY_LABEL, MANAGED_BY) && has(REGISTRY_LABEL, &key.name) && has(REGISTRY_NAMESPACE_LABEL, &key.namespace)
@@ -240,6 +261,20 @@ mod tests {
         assert!(is_overdue(&registry, LONGEST, after(60)));
         assert!(!is_overdue(&registry, LONGEST_FOR_FILES, after(29)));
         assert!(is_overdue(&registry, LONGEST_FOR_FILES, after(30)));
+    }
+
+    #[test]
+    fn only_the_volume_of_a_folder_goes_and_only_where_the_policy_says_so() {
+        let folder = "storage: {volume: {hostPath: /srv/a, nodeName: n1}}";
+        let claim = "storage: {volume: {claimName: a}}";
+        for (spec, goes) in [
+            (format!("{{{folder}, deletionPolicy: Delete}}"), true),
+            (folder.to_owned(), false),
+            (format!("{{{claim}, deletionPolicy: Delete}}"), false),
+            ("deletionPolicy: Delete".to_owned(), false),
+        ] {
+            assert_eq!(takes_its_volume(&fixtures::registry(&spec)), goes, "{spec}");
+        }
     }
 
     #[test]

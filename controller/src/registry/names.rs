@@ -26,6 +26,19 @@ impl Names {
         self.registry.clone()
     }
 
+    /// The claim of a node's folder. Another name than [`Self::claim`]: a claim can't change its volume, and that of a registry
+    /// of before may have been kept.
+    #[must_use]
+    pub fn folder_claim(&self) -> String {
+        format!("{}-volume", self.registry)
+    }
+
+    /// The `PersistentVolume` of a node's folder. Volumes have no namespace, and a namespace's name has no dot.
+    #[must_use]
+    pub fn folder_volume(&self) -> String {
+        format!("package-registry.{}.{}", self.namespace, self.registry)
+    }
+
     /// The Secret of the certificate authority, and the ConfigMap with its public half.
     #[must_use]
     pub fn authority(&self) -> String {

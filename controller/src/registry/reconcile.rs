@@ -128,7 +128,7 @@ async fn steps(
     let validated = validate(registry, &live, &context.shared.settings)?;
 
     let (mut foundations, own) =
-        apply::foundations(client, &validated, &mut live, build::foundations(&validated)).await;
+        Box::pin(apply::foundations(client, &validated, &mut live, build::foundations(&validated))).await;
     let (certificates, deployment, rights) = tokio::join!(
         certify(registry, context, &validated, &mut live, &foundations, now),
         apply::deployment(client, &validated, own, build::deployment(&validated)),
@@ -267,6 +267,12 @@ async fn symptoms(
             symptoms.claim_warning = warning.unwrap_or_default();
         }
     }
+    if let (Storage::Existing(_), Ok(Some(claim))) = (&registry.storage, &foundations.claim) {
+        for pod in &symptoms.pods {
+            let warning = dereference::mount_warning(client, pod, claim).await.unwrap_or_default();
+            symptoms.mount_warning = symptoms.mount_warning.or(warning);
+        }
+    }
     symptoms
 }
 
@@ -276,8 +282,9 @@ fn first_error(
     deployment: Outcome<Deployment>,
     pruned: Outcome<()>,
 ) -> Result<(), Error> {
-    let Foundations { claim, service, identity, disruption_budget } = foundations;
+    let Foundations { volume, claim, service, identity, disruption_budget } = foundations;
     service?;
+    volume?;
     claim?;
     identity?;
     disruption_budget?;

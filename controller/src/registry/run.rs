@@ -6,7 +6,7 @@ use crds::{Package, PackageRegistry};
 use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount},
+    core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Service, ServiceAccount},
     policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRoleBinding, RoleBinding},
 };
@@ -61,6 +61,7 @@ fn controller(shared: &Context) -> Controller<PackageRegistry> {
     // Children without our label are none; one that loses it is seen as deleted.
     let ours = || watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
     let claims: Api<PersistentVolumeClaim> = Api::all(client.clone());
+    let volumes: Api<PersistentVolume> = Api::all(client.clone());
     let reviewer_bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
     let packages: Api<Package> = Api::all(client.clone());
     Controller::new(Api::all(client.clone()), watcher::Config::default())
@@ -72,14 +73,18 @@ fn controller(shared: &Context) -> Controller<PackageRegistry> {
         .owns(Api::<RoleBinding>::all(client.clone()), ours())
         // A kept claim has no owner, and what is cluster-scoped can't have this one.
         .watches(claims, ours(), |claim| by_label(&claim, claim.namespace()))
-        .watches(reviewer_bindings, ours(), |binding| {
-            let namespace = binding.labels().get(REGISTRY_NAMESPACE_LABEL).cloned();
-            by_label(&binding, namespace)
-        })
+        .watches(volumes, ours(), by_labels)
+        .watches(reviewer_bindings, ours(), by_labels)
         .watches(packages, watcher::Config::default(), |package| {
             of(&package.spec.registry_ref.name, package.namespace())
         })
         .with_config(Config::default().concurrency(CONCURRENCY))
+}
+
+/// The registry that something cluster-scoped belongs to.
+#[expect(clippy::needless_pass_by_value, reason = "the form of a mapper")]
+fn by_labels<K: ResourceExt>(object: K) -> Option<ObjectRef<PackageRegistry>> {
+    by_label(&object, object.labels().get(REGISTRY_NAMESPACE_LABEL).cloned())
 }
 
 fn by_label<K: ResourceExt>(object: &K, namespace: Option<String>) -> Option<ObjectRef<PackageRegistry>> {

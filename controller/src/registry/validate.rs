@@ -1,13 +1,17 @@
 //! Step 2: what the spec means, checked. Pure.
 
 mod credentials_file;
+mod existing_volume;
+mod objection;
 mod s3;
 mod sources;
 mod volume;
 
 use std::time::Duration;
 
-use crds::{DeletionPolicy, GarbageCollection, OnConflict, PackageRegistry, ServiceType, Sources};
+use crds::{
+    DEFAULT_CONTAINER_PATH, DeletionPolicy, GarbageCollection, OnConflict, PackageRegistry, ServiceType, Sources,
+};
 use k8s_openapi::{
     api::core::v1::{LocalObjectReference, ResourceRequirements},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
@@ -17,7 +21,9 @@ use node_trust::host_name::HostName;
 use snafu::{OptionExt, ensure};
 
 pub use self::{
-    s3::{CREDENTIALS_KEY, Objection, S3},
+    existing_volume::{ExistingVolume, Folder, HOSTNAME_LABEL, Source},
+    objection::Objection,
+    s3::{CREDENTIALS_KEY, S3},
     volume::Volume,
 };
 use super::{
@@ -72,10 +78,21 @@ pub struct Service {
 /// Where the content is kept.
 #[derive(Clone, Debug)]
 pub enum Storage {
-    /// In a claimed volume.
+    /// In a volume that is claimed for it.
     Local(Volume),
+    /// In a volume that exists already.
+    Existing(ExistingVolume),
     /// In a bucket.
     S3(S3),
+}
+
+/// Where pods have the content: a claim's volume, and its place in the container.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mounted<'a> {
+    /// Name of the claim.
+    pub claim: String,
+    /// Where its volume is in the container.
+    pub path: &'a str,
 }
 
 impl Storage {
@@ -84,7 +101,24 @@ impl Storage {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Local(_) => "local",
+            Self::Existing(_) => "volume",
             Self::S3(_) => "s3",
+        }
+    }
+
+    /// The volume that pods mount; none for a bucket.
+    #[must_use]
+    pub fn mounted(&self, names: &Names) -> Option<Mounted<'_>> {
+        match self {
+            Self::Local(_) => Some(Mounted { claim: names.claim(), path: DEFAULT_CONTAINER_PATH }),
+            Self::Existing(volume) => {
+                let claim = match &volume.source {
+                    Source::Claim(name) => name.clone(),
+                    Source::Folder(_) => names.folder_claim(),
+                };
+                Some(Mounted { claim, path: &volume.container_path })
+            }
+            Self::S3(_) => None,
         }
     }
 }
@@ -142,7 +176,7 @@ pub fn validate(registry: &PackageRegistry, live: &Live, settings: &Settings) ->
         problem: "exactly one of its fields must be set: selfManaged",
     })?;
     check_mirrors(&spec.node_trust.mirrors)?;
-    let storage = storage(registry, live)?;
+    let storage = storage(registry, live, &names, settings)?;
     Ok(Validated {
         service: Service {
             name: spec.service.name.clone().unwrap_or_else(|| registry.name_any()),
@@ -173,13 +207,18 @@ fn known_addresses(registry: &PackageRegistry, hosts: &[String]) -> Vec<String> 
     if status.url == url { status.cluster_ips.clone() } else { Vec::new() }
 }
 
-fn storage(registry: &PackageRegistry, live: &Live) -> Result<Storage, Error> {
-    match (&registry.spec.storage.local, &registry.spec.storage.s3) {
-        (Some(local), None) => volume::check(local, live.claim.as_ref()).map(Storage::Local),
-        (None, Some(bucket)) => s3::check(bucket, &live.bucket).map(Storage::S3),
-        (None, None) | (Some(_), Some(_)) => {
-            InvalidSpecSnafu { field: "spec.storage", problem: "exactly one of its fields must be set: local or s3" }
-                .fail()
+fn storage(registry: &PackageRegistry, live: &Live, names: &Names, settings: &Settings) -> Result<Storage, Error> {
+    let storage = &registry.spec.storage;
+    match (&storage.local, &storage.volume, &storage.s3) {
+        (Some(local), None, None) => volume::check(local, live.claim.as_ref()).map(Storage::Local),
+        (None, Some(existing), None) => {
+            let namespace = registry.namespace().unwrap_or_default();
+            existing_volume::check(existing, live, &namespace, names, settings).map(Storage::Existing)
+        }
+        (None, None, Some(bucket)) => s3::check(bucket, &live.bucket).map(Storage::S3),
+        _ => {
+            let problem = "exactly one of its fields must be set: local, volume or s3";
+            InvalidSpecSnafu { field: "spec.storage", problem }.fail()
         }
     }
 }
@@ -219,7 +258,7 @@ fn pods(registry: &PackageRegistry, storage: &Storage, settings: &Settings) -> R
         spec.instances == 1 || (spec.instances > 1 && matches!(storage, Storage::S3(_))),
         InvalidSpecSnafu {
             field: "spec.instances",
-            problem: "local storage is written by one pod alone, so write 1; more of them need spec.storage.s3"
+            problem: "a volume is written by one pod alone, so write 1; more of them need spec.storage.s3"
         }
     );
     Ok(Pods {
@@ -299,13 +338,16 @@ mod tests {
             ("garbageCollection: {interval: 1s}", "spec.garbageCollection.interval: must be"),
             ("garbageCollection: {gracePeriod: -1h}", "spec.garbageCollection.gracePeriod: must not be negative"),
             ("storage: {s3: {bucket: b}, local: {}}", "spec.storage: exactly one"),
-            ("{instances: 0, storage: {s3: {bucket: b}}}", "spec.instances: local storage"),
+            ("{instances: 0, storage: {s3: {bucket: b}}}", "spec.instances: a volume is written"),
             ("storage: {}", "spec.storage: exactly one"),
+            ("storage: {volume: {claimName: a}, local: {}}", "spec.storage: exactly one"),
+            ("storage: {volume: {}}", "spec.storage.volume: exactly one"),
+            ("{instances: 2, storage: {volume: {claimName: a}}}", "spec.instances: a volume is written"),
             ("tls: {}", "spec.tls: exactly one"),
             ("tls: {selfManaged: {duration: 1s}}", "spec.tls.selfManaged.duration: must be"),
             ("serviceAccount: {name: registry-publisher}", "spec.serviceAccount.name: registry-publisher is"),
             ("serviceAccount: {name: default}", "spec.serviceAccount.name: the account \"default\""),
-            ("instances: 2", "spec.instances: local storage"),
+            ("instances: 2", "spec.instances: a volume is written"),
             (
                 "packages: {sources: {allowedCIDRs: [\"10.0.0.0/33\"]}}",
                 "spec.packages.sources.allowedCIDRs: \"10.0.0.0/33\"",

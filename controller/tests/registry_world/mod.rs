@@ -85,6 +85,15 @@ pub struct World {
 impl World {
     /// A cluster with the registry `demo/registry` of that spec.
     pub fn begin(spec: &Value) -> Self {
+        Self::with(spec, settings())
+    }
+
+    /// The same where registries of that namespace may ask for more than ordinary ones.
+    pub fn privileged(spec: &Value) -> Self {
+        Self::with(spec, Settings { privileged_namespaces: vec!["demo".into()], ..settings() })
+    }
+
+    fn with(spec: &Value, settings: Settings) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let cluster = Arc::new(Mutex::new(Cluster::default()));
@@ -92,7 +101,7 @@ impl World {
         let (packages, mut writer) = reflector::store();
         writer.apply_watcher_event(&Event::InitDone);
         let shared =
-            Context::new(client(Arc::clone(&cluster)), settings(), Metrics::new(), None, packages, store.clone());
+            Context::new(client(Arc::clone(&cluster)), settings, Metrics::new(), None, packages, store.clone());
         let mut world = Self {
             cluster,
             context: Arc::new(RegistryContext { shared: Arc::new(shared), trust: Arc::new(Trust::default()) }),

@@ -1,5 +1,7 @@
 //! Where a registry keeps its content.
 
+mod volume;
+
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -7,16 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::SecretReference;
 
+pub use volume::{DEFAULT_CONTAINER_PATH, VolumeStorage};
+
 /// Where the content is kept.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(has(self.local) ? 1 : 0) + (has(self.s3) ? 1 : 0) == 1").message("exactly one storage must be set: local or s3"))]
-#[x_kube(validation = Rule::new("has(self.local) == has(oldSelf.local)")
+#[x_kube(validation = Rule::new("(has(self.local) ? 1 : 0) + (has(self.volume) ? 1 : 0) + (has(self.s3) ? 1 : 0) == 1")
+    .message("exactly one storage must be set: local, volume or s3"))]
+#[x_kube(validation = Rule::new("has(self.local) == has(oldSelf.local) && has(self.volume) == has(oldSelf.volume)")
     .message("the kind of storage is immutable: make another registry and add the packages there"))]
 pub struct Storage {
     /// A volume that the operator claims. For one serving pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<LocalStorage>,
+    /// A volume that exists already: that of a claim, or a folder on a node. For one serving pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeStorage>,
     /// A bucket of Amazon S3, `MinIO` or another store with that interface. For any number of serving pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Storage>,
@@ -24,7 +32,7 @@ pub struct Storage {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { local: Some(LocalStorage::default()), s3: None }
+        Self { local: Some(LocalStorage::default()), volume: None, s3: None }
     }
 }
 

@@ -6,7 +6,7 @@ use crds::{GarbageCollection, OnConflict};
 
 use super::{
     bucket,
-    deployment::{ADMIN_PORT, HTTPS_PORT, STORAGE_DIR, TLS_DIR},
+    deployment::{ADMIN_PORT, HTTPS_PORT, TLS_DIR},
 };
 use crate::registry::validate::{Packages, Storage, Validated};
 
@@ -17,10 +17,11 @@ pub(super) fn arguments(registry: &Validated) -> Vec<String> {
         format!("--tls-dir={TLS_DIR}"),
         format!("--admin-listen=0.0.0.0:{ADMIN_PORT}"),
     ];
-    match &registry.storage {
-        Storage::Local(_) => arguments.push(format!("--storage=file://{STORAGE_DIR}")),
-        Storage::S3(s3) => arguments.extend(bucket::arguments(s3)),
+    if let Storage::S3(s3) = &registry.storage {
+        arguments.extend(bucket::arguments(s3));
     }
+    let mounted = registry.storage.mounted(&registry.names);
+    arguments.extend(mounted.map(|mounted| format!("--storage=file://{}", mounted.path)));
     if registry.pods.instances > 1 {
         arguments.push("--require-coordination".to_owned());
     }

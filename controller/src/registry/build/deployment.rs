@@ -41,8 +41,8 @@ const USER: i64 = 65532;
 
 /// Where the serving Secret is.
 pub(super) const TLS_DIR: &str = "/etc/package-registry/tls";
-/// Where a claimed volume is.
-pub(super) const STORAGE_DIR: &str = "/var/lib/package-registry";
+/// Name of the volume with the content.
+const STORAGE: &str = "storage";
 /// Where the API token is.
 const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -112,17 +112,18 @@ fn pod(registry: &Validated) -> PodSpec {
 }
 
 fn volumes(registry: &Validated) -> Vec<Volume> {
-    let storage = match &registry.storage {
-        Storage::Local(_) => vec![Volume {
-            name: "storage".into(),
-            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                claim_name: registry.names.claim(),
-                ..PersistentVolumeClaimVolumeSource::default()
-            }),
-            ..Volume::default()
-        }],
+    let mut all = match &registry.storage {
         Storage::S3(s3) => bucket::volumes(s3),
+        Storage::Local(_) | Storage::Existing(_) => Vec::new(),
     };
+    all.extend(registry.storage.mounted(&registry.names).map(|mounted| Volume {
+        name: STORAGE.into(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: mounted.claim,
+            ..PersistentVolumeClaimVolumeSource::default()
+        }),
+        ..Volume::default()
+    }));
     let others = [
         Volume {
             name: "tls".into(),
@@ -135,16 +136,19 @@ fn volumes(registry: &Validated) -> Vec<Volume> {
         Volume { name: "tmp".into(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() },
         token_volume("token"),
     ];
-    storage.into_iter().chain(others).collect()
+    all.extend(others);
+    all
 }
 
 fn mounts(registry: &Validated) -> Vec<VolumeMount> {
-    let storage = match &registry.storage {
-        Storage::Local(_) => vec![mount("storage", STORAGE_DIR, false)],
+    let mut all = match &registry.storage {
         Storage::S3(s3) => bucket::mounts(s3),
+        Storage::Local(_) | Storage::Existing(_) => Vec::new(),
     };
+    all.extend(registry.storage.mounted(&registry.names).map(|mounted| mount(STORAGE, mounted.path, false)));
     let others = [mount("tls", TLS_DIR, true), mount("tmp", "/tmp", false), mount("token", TOKEN_DIR, true)];
-    storage.into_iter().chain(others).collect()
+    all.extend(others);
+    all
 }
 
 /// Two processes must never have a volume at once, nor a bucket whose store may let both win: only several instances ask for

@@ -4,6 +4,7 @@ mod arguments;
 mod bucket;
 pub mod deployment;
 pub mod disruption;
+pub mod folder;
 pub mod identity;
 pub mod labels;
 pub mod secrets;
@@ -13,18 +14,20 @@ mod token_volume;
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount},
+    core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service, ServiceAccount},
     policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRoleBinding, RoleBinding},
 };
 
-use super::validate::{Storage, Validated};
+use super::validate::{ExistingVolume, Source, Storage, Validated};
 use crate::certificate::plan::Plan;
 
 /// What nothing else has to be there for.
 #[derive(Clone, Debug)]
 pub struct Foundations {
-    /// The volume's claim, where there is one.
+    /// The volume of a node's folder, where the spec names one that can be used.
+    pub volume: Option<PersistentVolume>,
+    /// The claim, unless it is the user's or there is none to make.
     pub claim: Option<PersistentVolumeClaim>,
     /// The Service, with the addresses that it had.
     pub service: Service,
@@ -41,11 +44,16 @@ pub struct Foundations {
 /// The first part.
 #[must_use]
 pub fn foundations(registry: &Validated) -> Foundations {
+    let (volume, claim) = match &registry.storage {
+        Storage::Local(volume) => (None, Some(storage::claim(registry, volume))),
+        Storage::Existing(ExistingVolume { source: Source::Folder(folder), objection: None, .. }) => {
+            (Some(folder::volume(registry, folder)), Some(folder::claim(registry)))
+        }
+        Storage::Existing(_) | Storage::S3(_) => (None, None),
+    };
     Foundations {
-        claim: match &registry.storage {
-            Storage::Local(volume) => Some(storage::claim(registry, volume)),
-            Storage::S3(_) => None,
-        },
+        volume,
+        claim,
         service: service::service(registry, &registry.service.cluster_ips),
         service_anywhere: service::service(registry, &[]),
         service_account: identity::service_account(registry),
@@ -149,6 +157,71 @@ deletionPolicy: Delete
         insta::assert_yaml_snapshot!("full_service", built.service);
         insta::assert_yaml_snapshot!("full_claim", built.claim);
         insta::assert_yaml_snapshot!("full_service_account", built.service_account);
+    }
+
+    const FOLDER: &str = "storage: {volume: {hostPath: /srv/packages, nodeName: n1, containerPath: packages}}";
+
+    /// The registry with that spec on a folder of the node `n1`, whose host name is another one, in a privileged namespace.
+    fn on_folder(spec: &str, claim: serde_json::Value) -> Validated {
+        let mut object = registry(spec);
+        object.metadata.namespace = Some("ops".into());
+        let node = serde_json::json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "host-1"}}});
+        let live = Live {
+            node: Some(serde_json::from_value(node).unwrap()),
+            claim: serde_json::from_value(claim).unwrap(),
+            ..Live::default()
+        };
+        validate(&object, &live, &settings()).unwrap()
+    }
+
+    #[test]
+    fn a_registry_on_a_folder_builds_what_the_snapshot_has() {
+        let registry = on_folder(FOLDER, serde_json::Value::Null);
+        insta::assert_yaml_snapshot!("folder_deployment", deployment(&registry));
+        let built = foundations(&registry);
+        insta::assert_yaml_snapshot!("folder_volume", built.volume);
+        insta::assert_yaml_snapshot!("folder_claim", built.claim);
+    }
+
+    #[test]
+    fn the_volume_of_a_folder_is_held_for_the_claim_that_is_there() {
+        let held_for = |claim| {
+            let spec = foundations(&on_folder(FOLDER, claim)).volume.unwrap().spec.unwrap();
+            spec.claim_ref.unwrap().uid
+        };
+        assert_eq!(held_for(serde_json::Value::Null), None);
+        let claim = serde_json::json!({"metadata": {"name": "registry-volume", "uid": "second"}});
+        assert_eq!(held_for(claim).as_deref(), Some("second"));
+    }
+
+    #[test]
+    fn the_claim_of_a_folder_goes_by_policy_and_its_volume_by_finalizer() {
+        let delete = format!("{{{FOLDER}, deletionPolicy: Delete}}");
+        for (spec, owned) in [(FOLDER, false), (&delete, true)] {
+            let built = foundations(&on_folder(spec, serde_json::Value::Null));
+            assert_eq!(built.claim.unwrap().metadata.owner_references.is_some(), owned);
+            assert_eq!(built.volume.unwrap().metadata.owner_references, None);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_may_not_be_used_has_neither_volume_nor_claim() {
+        let built = foundations(&validated(FOLDER));
+        assert_eq!((built.volume, built.claim), (None, None));
+    }
+
+    #[test]
+    fn a_claim_of_the_user_is_mounted_and_never_built() {
+        let registry = validated("storage: {volume: {claimName: mine, containerPath: /srv/packages}}");
+        let built = foundations(&registry);
+        assert_eq!((built.volume, built.claim), (None, None));
+        let pod = deployment(&registry).spec.unwrap().template.spec.unwrap();
+        let volume = pod.volumes.unwrap().into_iter().find(|volume| volume.name == "storage").unwrap();
+        assert_eq!(volume.persistent_volume_claim.unwrap().claim_name, "mine");
+        let container = &pod.containers[0];
+        let mounts = container.volume_mounts.as_ref().unwrap();
+        assert!(mounts.iter().any(|mount| mount.name == "storage" && mount.mount_path == "/srv/packages"));
+        assert!(container.args.as_ref().unwrap().contains(&"--storage=file:///srv/packages".to_owned()));
     }
 
     const S3: &str = "

@@ -69,7 +69,7 @@ mod tests {
         let registry = registry(&format!("storage: {{s3: {spec}}}"));
         match validate(&registry, &live, &settings()).unwrap().storage {
             Storage::S3(s3) => s3,
-            Storage::Local(_) => unreachable!("the spec says s3"),
+            Storage::Local(_) | Storage::Existing(_) => unreachable!("the spec says s3"),
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod bucket;
 pub mod certificate;
+pub mod existing_volume;
 pub mod nodes;
 pub mod outcome;
 pub mod ready;
@@ -25,7 +26,7 @@ use super::{
     certificates::addresses,
     dereference::Symptoms,
     error::{Error, StatusSnafu},
-    validate::{Storage, Validated},
+    validate::{ExistingVolume, Storage, Validated},
 };
 use crate::{
     apply,
@@ -101,16 +102,23 @@ fn set_address(status: &mut PackageRegistryStatus, service: &Outcome<Service>, u
 }
 
 fn parts(before: &PackageRegistryStatus, findings: &Findings<'_>) -> Parts {
+    let mut serving = serving::verdict(
+        &findings.foundations.service,
+        &findings.foundations.identity,
+        findings.deployment,
+        &findings.foundations.disruption_budget,
+        &findings.symptoms.pods,
+    );
+    if let Storage::Existing(ExistingVolume { objection: Some(_), .. }) = &findings.registry.storage
+        && matches!(serving.reason, reason::PROGRESSING | reason::PROGRESSING_WITH_RETRY)
+    {
+        // What keeps the pods from starting is said of the storage.
+        serving.reason = reason::DEPENDENCY_NOT_READY;
+    }
     Parts {
         storage: storage(before, findings),
         certificate: certificate::verdict(findings.certificates),
-        serving: serving::verdict(
-            &findings.foundations.service,
-            &findings.foundations.identity,
-            findings.deployment,
-            &findings.foundations.disruption_budget,
-            &findings.symptoms.pods,
-        ),
+        serving,
         nodes: findings.opinion.as_ref().map(|opinion| nodes::part(before, opinion)),
     }
 }
@@ -122,6 +130,7 @@ fn storage(before: &PackageRegistryStatus, findings: &Findings<'_>) -> Verdict {
             volume.objection.as_deref(),
             findings.symptoms.claim_warning.as_deref(),
         ),
+        Storage::Existing(volume) => existing_volume::verdict(volume, findings.foundations, findings.symptoms),
         Storage::S3(s3) => {
             let was_ready = condition::is_true(&before.conditions, STORAGE_READY)
                 && findings.deployment.as_ref().is_ok_and(serving::is_available);

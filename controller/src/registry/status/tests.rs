@@ -49,6 +49,7 @@ fn after(
     let findings = Findings {
         registry: &validated,
         foundations: &Foundations {
+            volume: Ok(None),
             claim: Ok(Some(bound())),
             service: Ok(service),
             identity: Ok(()),

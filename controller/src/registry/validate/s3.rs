@@ -4,7 +4,7 @@ use crds::{CaBundleKind, CaBundleReference, S3Storage, reason};
 use snafu::{OptionExt, ensure};
 use url::Url;
 
-use super::{Error, InvalidSpecSnafu, credentials_file};
+use super::{Error, InvalidSpecSnafu, Objection, credentials_file};
 use crate::registry::dereference::BucketObjects;
 
 /// Key of the credentials file in its Secret.
@@ -37,15 +37,6 @@ pub struct S3 {
     pub redirect: bool,
     /// What of the referenced objects can't be used.
     pub objection: Option<Objection>,
-}
-
-/// Why a bucket can't be used as the spec says.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Objection {
-    /// One of [`crds::reason`].
-    pub reason: &'static str,
-    /// What is wrong and what would be right. Never a value of a Secret.
-    pub message: String,
 }
 
 /// Checks the spec against what it refers to. What is wrong with that is no error: the pods that run go on.
