@@ -1,5 +1,7 @@
 //! The options of the original package registry, and what they are in a PackageRegistry. Pure.
 
+mod volume;
+
 use serde_json::{Map, Value, json};
 use snafu::Snafu;
 
@@ -128,8 +130,8 @@ impl Mapping {
             }
         }
         if let Some(mebibytes) = number(service, "service", "disk")? {
-            if options.get("registry").is_some_and(|registry| registry.get("s3").is_some()) {
-                self.notes.push("service.disk is not used: the content is kept in registry.s3".to_owned());
+            if let Some(kind) = ["s3", "mount-volume"].iter().find(|kind| is_used(options, kind)) {
+                self.notes.push(format!("service.disk is not used: the content is kept in registry.{kind}"));
             } else {
                 self.put("storage.local.size", format!("{}Mi", whole(mebibytes.ceil())).into(), "service.disk")?;
             }
@@ -150,23 +152,10 @@ impl Mapping {
         let s3 = part(registry, "s3", "registry.", &keys)?;
         match (volume, s3) {
             (Some(_), Some(_)) => wrong("registry", "has both mount-volume and s3, exactly one storage can be used"),
-            (Some(volume), None) => self.volume(volume),
+            (Some(volume), None) => self.volume(volume, options.get("spec")),
             (None, Some(s3)) => self.s3(s3),
             (None, None) => Ok(()),
         }
-    }
-
-    fn volume(&mut self, volume: &Map<String, Value>) -> Result<(), OptionsError> {
-        const AT: &str = "registry.mount-volume";
-        let path = text(volume, AT, "container-path")?;
-        let node = text(volume, AT, "pinned-hostname")?;
-        if let Some(path) = path {
-            self.put("storage.volume.containerPath", path.into(), "registry.mount-volume.container-path")?;
-        }
-        if let Some(node) = node {
-            self.put("storage.volume.nodeName", node.into(), "registry.mount-volume.pinned-hostname")?;
-        }
-        Ok(())
     }
 
     fn s3(&mut self, s3: &Map<String, Value>) -> Result<(), OptionsError> {
@@ -281,6 +270,12 @@ fn number(part: &Map<String, Value>, path: &str, key: &str) -> Result<Option<f64
             None => wrong(&format!("{path}.{key}"), &format!("is {value}, must be a number above 0")),
         },
     }
+}
+
+/// Whether a storage of the original's is filled in: what it lists as empty isn't used.
+fn is_used(options: &Map<String, Value>, storage: &str) -> bool {
+    let part = options.get("registry").and_then(|registry| registry.get(storage)).and_then(Value::as_object);
+    part.is_some_and(|part| part.values().any(|value| value != ""))
 }
 
 /// A whole number without a decimal point.

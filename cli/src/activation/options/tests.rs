@@ -35,22 +35,12 @@ fn every_option_has_its_field() {
 }
 
 #[test]
-fn storage_that_this_version_lacks_is_reported_and_never_dropped() {
-    for (options, field) in [
-        (json!({"registry": {"s3": {"bucket": "packages", "path": "/blue/"}}}), "storage.s3.bucket"),
-        (json!({"registry": {"mount-volume": {"container-path": "package-registry"}}}), "storage.volume.containerPath"),
-        (json!({"registry": {"mount-volume": {"pinned-hostname": "10.0.0.4"}}}), "storage.volume.nodeName"),
-    ] {
-        let planned = plan(Some(&options.to_string()), None, None);
-        let pointer = format!("/spec/{}", field.replace('.', "/"));
-        match planned {
-            Ok(plan) => assert!(has_field(field) && plan.object.pointer(&pointer).is_some(), "{options}"),
-            Err(error) => {
-                assert!(!has_field(field), "{options}: {error}");
-                assert!(error.to_string().contains(field) && error.to_string().contains("registry."), "{error}");
-            }
-        }
-    }
+fn a_bucket_keeps_its_path_without_slashes_and_its_credentials_become_a_secret() {
+    let s3 = json!({"bucket": "packages", "path": "/blue/", "credential-secret-path": "team/s3"});
+    let Plan { object, notes } = planned(&json!({"registry": {"s3": s3}}));
+    let expected = json!({"bucket": "packages", "path": "blue", "credentialsSecretRef": {"name": "team-s3"}});
+    assert_eq!(object["spec"], json!({"storage": {"s3": expected}}));
+    assert!(notes[0].contains("kubectl create secret generic team-s3"), "{notes:?}");
 }
 
 #[test]
@@ -60,6 +50,7 @@ fn mistakes_are_named_with_what_would_be_right() {
         (json!({"service": {"registry": {}}}), &["service.registry", "beside \"service\""]),
         (json!({"registry": {"mount-volume": {}, "s3": {"bucket": "b"}}}), &["mount-volume", "s3", "exactly one"]),
         (json!({"registry": {"s3": {"path": "p"}}}), &["registry.s3.bucket"]),
+        (json!({"registry": {"mount-volume": {"container-path": "a"}}}), &["pinned-hostname", "claimName"]),
         (json!({"service": {"instances": 3}}), &["service.instances", "registry.s3"]),
         (json!({"service": {"instances": 0}}), &["service.instances", "above 0"]),
         (json!({"service": {"instances": 1.5}}), &["service.instances", "whole"]),
