@@ -57,6 +57,7 @@ pub(super) fn controller_manager(folder: &Path) -> Flags {
     let controllers = [
         "garbage-collector-controller",
         "namespace-controller",
+        "persistentvolume-protection-controller",
         "persistentvolumeclaim-protection-controller",
         "root-ca-certificate-publisher-controller",
         "serviceaccount-controller",

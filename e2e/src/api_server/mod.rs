@@ -65,7 +65,7 @@ impl ApiServer {
         Ok(server)
     }
 
-    /// Starts the parts of the controller-manager that delete: garbage collector, namespaces, protection of claims; and those
+    /// Starts the parts of the controller-manager that delete: garbage collector, namespaces, protection of claims and volumes; and those
     /// that every namespace has its account and authority from. Kinds that are defined before are known to it at once.
     ///
     /// # Errors

@@ -16,3 +16,4 @@ mod repair;
 mod seed;
 mod stage;
 mod state;
+mod volumes;

@@ -21,8 +21,8 @@ pub const WITHIN: Duration = Duration::from_secs(45);
 /// Name of every registry.
 pub const REGISTRY: &str = "main";
 
-/// Namespaces whose registries may ask for mirrors.
-const PRIVILEGED: &[&str] = &["edited"];
+/// Namespaces whose registries may ask for mirrors and nodes' folders.
+const PRIVILEGED: &[&str] = &["edited", "folder", "folder-kept"];
 
 struct Site {
     server: ApiServer,
