@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use http::header::{CONTENT_LENGTH, DATE, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -47,6 +47,8 @@ pub struct Call {
     pub method: Method,
     pub path: String,
     pub query: String,
+    /// Id of the key that signed it.
+    pub key_id: String,
 }
 
 impl Call {
@@ -149,7 +151,7 @@ fn error(status: u16, code: &str) -> Response<Body> {
 
 async fn answer(request: Request<Incoming>, state: Arc<State>) -> io::Result<Response<Body>> {
     let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
-    let call = Call { method: request.method().clone(), path, query };
+    let call = Call { method: request.method().clone(), path, query, key_id: signer(&request) };
     let fault = (state.rule.lock().unwrap())(&call);
     state.calls.lock().unwrap().push(call);
     match fault {
@@ -177,6 +179,13 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> io::Result<Res
         _ => {}
     }
     Ok(response)
+}
+
+/// Whose key a request is signed with: `AWS4-HMAC-SHA256 Credential=<key id>/<date>/…`.
+fn signer(request: &Request<Incoming>) -> String {
+    let signature = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let scope = signature.split_once("Credential=").map_or("", |(_, rest)| rest);
+    scope.split('/').next().unwrap_or_default().to_owned()
 }
 
 async fn forward(request: Request<Incoming>, state: &State) -> io::Result<Response<Body>> {

@@ -148,15 +148,20 @@ impl S3Server {
     }
 
     /// A registry's server in a process of its own, on that part of the bucket. The environment has the credentials.
-    pub fn process(&self, config: &S3Config) -> Process {
+    pub fn process(config: &S3Config) -> Process {
+        Self::process_in(config, &[("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET)])
+    }
+
+    /// A registry's server whose environment has this and nothing else.
+    pub fn process_in(config: &S3Config, environment: &[(&str, &str)]) -> Process {
         let location = &config.location;
+        let endpoint = config.endpoint.as_ref().unwrap().as_str();
         let flags = [
             format!("--storage=s3://{}/{}", location.bucket(), location.root()),
-            format!("--s3-endpoint=http://{}", self.address),
+            format!("--s3-endpoint={endpoint}"),
             "--require-coordination".to_owned(),
         ];
-        let credentials = [("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET)];
-        Process::with(&flags, |command| command.env_clear().envs(credentials))
+        Process::with(&flags, |command| command.env_clear().envs(environment.iter().copied()))
     }
 
     /// A store in a part of the bucket that nobody else has.

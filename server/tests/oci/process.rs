@@ -7,7 +7,7 @@ use std::time::Duration;
 use server::digest::Digest;
 
 use crate::common::process::Process;
-use crate::common::s3_server::Kind;
+use crate::common::s3_server::{Kind, S3Server};
 use crate::common::until::until;
 use crate::registry::REPO;
 
@@ -98,14 +98,14 @@ fn fault_12_a_put_goes_on_from_its_range_wherever_the_server_was_killed() {
 async fn fault_12_a_patch_to_a_bucket_goes_on_from_its_range_wherever_the_server_was_killed() {
     let Some(server) = Kind::Minio.server().await else { return };
     let config = server.config();
-    killed_at_every_tenth(|| server.process(&config), patch);
+    killed_at_every_tenth(|| S3Server::process(&config), patch);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_12_a_put_to_a_bucket_goes_on_from_its_range_wherever_the_server_was_killed() {
     let Some(server) = Kind::Versitygw.server().await else { return };
     let config = server.config();
-    killed_at_every_tenth(|| server.process(&config), put);
+    killed_at_every_tenth(|| S3Server::process(&config), put);
 }
 
 #[test]

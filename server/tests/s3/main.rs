@@ -10,3 +10,4 @@ mod calls;
 mod credentials;
 mod encryption;
 mod faults;
+mod issuer;
