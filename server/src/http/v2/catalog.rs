@@ -12,6 +12,7 @@ use super::super::Server;
 use super::super::answer::insert;
 use super::error::V2Error;
 use super::page::Wanted;
+use crate::names::Repository;
 use crate::storage::{Item, Listing, PAGE, Storage, StorageError, keys};
 
 /// `GET /v2/_catalog`.
@@ -59,7 +60,7 @@ async fn repositories(storage: &dyn Storage, last: Option<&str>, count: usize) -
         if !behind && !last.starts_with(&folder) {
             continue;
         }
-        if behind && has_content(storage, &keys::own_content(&name)).await? {
+        if behind && has_content(storage, &name).await? {
             names.push(name.to_string());
         }
         steps.push(open(storage, folder, None).await?);
@@ -80,7 +81,10 @@ async fn open(storage: &dyn Storage, prefix: String, after: Option<&str>) -> Res
     Ok(Step { prefix, folders, more: page.more })
 }
 
-async fn has_content(storage: &dyn Storage, prefix: &str) -> Result<bool, StorageError> {
-    let page = storage.list(Listing { prefix, folders: true, after: None, limit: 1 }).await?;
+/// Whether there is anything of a repository's own. Objects are looked for: some S3 services go on listing folders that have
+/// none any more.
+pub(super) async fn has_content(storage: &dyn Storage, repository: &Repository) -> Result<bool, StorageError> {
+    let prefix = keys::own_content(repository);
+    let page = storage.list(Listing { prefix: &prefix, folders: false, after: None, limit: 1 }).await?;
     Ok(!page.items.is_empty())
 }

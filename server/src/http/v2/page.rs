@@ -9,6 +9,7 @@ use url::form_urlencoded;
 
 use super::super::Server;
 use super::super::answer::insert;
+use super::catalog::has_content;
 use super::error::V2Error;
 use crate::names::Repository;
 use crate::storage::{Item, Listing, PAGE, keys};
@@ -60,9 +61,7 @@ impl Wanted {
 pub async fn tags(server: &Server, repository: &Repository, uri: &Uri) -> Result<Response, V2Error> {
     let wanted = Wanted::of(uri.query().unwrap_or_default())?;
     let storage = server.catalogue.storage();
-    let own = keys::own_content(repository);
-    let exists = storage.list(Listing { prefix: &own, folders: true, after: None, limit: 1 }).await?;
-    if exists.items.is_empty() {
+    if !has_content(storage.as_ref(), repository).await? {
         return Err(V2Error::NameUnknown(repository.to_string()));
     }
     let prefix = keys::tags(repository);
