@@ -2,6 +2,7 @@
 
 mod error;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -62,7 +63,7 @@ pub enum Step {
 pub struct Options<'a> {
     /// `<tool> <version>`, for the manifest.
     pub built_by: &'a str,
-    /// Whether what refers to the images (signatures, SBOMs) is put into the bundle, too, as far as the sources have it.
+    /// Whether what belongs to the images (signatures, SBOMs) is put into the bundle, too, as far as the sources have it.
     pub referrers: bool,
 }
 
@@ -118,6 +119,7 @@ pub fn build<W: Write + Seek, F: Supply>(
         manifest: &manifest,
         images: &images.targets,
         referrers: &images.referrers,
+        attachments: &images.attachments,
         blobs: &images.blobs,
     };
     write(output, &contents, &mut |part| match part {
@@ -257,8 +259,10 @@ struct Packed {
     targets: BTreeMap<String, Descriptor>,
     /// What refers to a manifest of these.
     referrers: BTreeSet<Descriptor>,
-    /// Digests of all manifests and indexes.
-    manifests: BTreeSet<String>,
+    /// What is kept beside these under a tag of its own, by its name.
+    attachments: BTreeMap<String, Descriptor>,
+    /// Digests of all manifests and indexes, by the repository that serves them.
+    manifests: BTreeMap<String, BTreeSet<String>>,
     blobs: BTreeSet<Descriptor>,
     /// Which source has a blob.
     sources: BTreeMap<String, usize>,
@@ -272,36 +276,59 @@ impl Packed {
         let tag = if reference.tag.is_none() && reference.digest.is_none() { ":latest" } else { "" };
         let explicit = format!("{written}{tag}");
         self.listed.push(ManifestImage { alias, reference: explicit, manifest_digest: target.digest.clone() });
-        self.take(index, image);
+        self.take(&reference.served_repository(), index, image);
         if self.targets.insert(written.clone(), target).is_none() {
             self.references.push(written);
         }
     }
 
-    fn take(&mut self, index: usize, image: FoundImage) {
-        self.manifests.extend(image.manifests.iter().map(|manifest| manifest.digest.clone()));
+    fn take(&mut self, repository: &str, index: usize, image: FoundImage) {
+        let manifests = self.manifests.entry(repository.to_owned()).or_default();
+        manifests.extend(image.manifests.iter().map(|manifest| manifest.digest.clone()));
         for blob in image.manifests.into_iter().chain(image.blobs) {
             self.sources.entry(blob.digest.clone()).or_insert(index);
             self.blobs.insert(blob);
         }
     }
 
-    /// Adds what refers to what is there, and then what refers to that.
+    /// Adds what belongs to what is there, and then what belongs to that.
     fn add_referrers(&mut self, sources: &mut [ImageSource]) -> Result<(), SourceError> {
-        let mut subjects = self.manifests.clone();
-        while !subjects.is_empty() {
-            let before = self.manifests.clone();
-            for (index, source) in sources.iter_mut().enumerate() {
-                for referrer in source.referrers(&subjects, &Limits::default())? {
-                    if !self.manifests.contains(&referrer.target.digest) {
-                        self.referrers.insert(referrer.target.clone());
-                        self.take(index, referrer);
-                    }
+        for (repository, mut subjects) in self.manifests.clone() {
+            while !subjects.is_empty() {
+                let before = self.manifests_in(&repository);
+                for (index, source) in sources.iter_mut().enumerate() {
+                    self.add_referrers_of(&repository, &subjects, index, source)?;
                 }
+                subjects = self.manifests_in(&repository).difference(&before).cloned().collect();
             }
-            subjects = self.manifests.difference(&before).cloned().collect();
         }
         Ok(())
+    }
+
+    fn add_referrers_of(
+        &mut self,
+        repository: &str,
+        subjects: &BTreeSet<String>,
+        index: usize,
+        source: &mut ImageSource,
+    ) -> Result<(), SourceError> {
+        for referrer in source.referrers(subjects, &Limits::default())? {
+            if !self.manifests_in(repository).contains(&referrer.target.digest) {
+                self.referrers.insert(referrer.target.clone());
+                self.take(repository, index, referrer);
+            }
+        }
+        for (name, attachment) in source.attachments(repository, subjects, &Limits::default())? {
+            if let Entry::Vacant(place) = self.attachments.entry(name) {
+                place.insert(attachment.target.clone());
+                self.take(repository, index, attachment);
+            }
+        }
+        Ok(())
+    }
+
+    fn manifests_in(&self, repository: &str) -> BTreeSet<String> {
+        self.manifests.get(repository).cloned().unwrap_or_default()
     }
 
     fn open(&self, sources: &[ImageSource], digest: &str) -> io::Result<Box<dyn Read>> {

@@ -87,12 +87,25 @@ pub struct Image {
     /// The manifest or index that the name stands for.
     pub target: Descriptor,
     /// Every manifest and index reachable from the target, the target among them, children before parents; after
-    /// them the manifests in the bundle whose `subject` is one of these (signatures, SBOMs).
+    /// them the manifests in the bundle that belong to one of these (signatures, SBOMs), by their `subject` or their tag.
     pub manifests: Vec<Descriptor>,
     /// Every config and layer that those need, each once.
     pub blobs: Vec<Descriptor>,
     /// Platforms in the form `linux/amd64` or `linux/arm64/v8`, sorted.
     pub platforms: Vec<String>,
+    /// Those of the manifests that are kept under a tag of their own in the image's repository, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+}
+
+/// A manifest that belongs to another one by its tag, as cosign's do: see [`crate::image::attachment`].
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attachment {
+    /// `sha256-<hex>.sig`, `.att` or `.sbom`.
+    pub tag: String,
+    /// What the tag stands for.
+    pub target: Descriptor,
 }
 
 /// A blob with its type.

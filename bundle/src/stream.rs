@@ -1,5 +1,6 @@
 //! Reading a bundle front to back as it arrives, nothing of it whole in memory.
 
+mod belonging;
 mod collect;
 mod complete;
 mod parts;

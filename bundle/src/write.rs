@@ -24,7 +24,9 @@ pub struct Contents<'a> {
     pub images: &'a BTreeMap<String, Descriptor>,
     /// Manifests that refer to those of the images: signatures, attestations, SBOMs.
     pub referrers: &'a BTreeSet<Descriptor>,
-    /// Every manifest, config and layer of the images and of what refers to them.
+    /// What is kept under tags beside the images, by its name: see [`crate::image::attachment`].
+    pub attachments: &'a BTreeMap<String, Descriptor>,
+    /// Every manifest, config and layer of the images and of what belongs to them.
     pub blobs: &'a BTreeSet<Descriptor>,
 }
 
@@ -65,7 +67,7 @@ pub fn write<W: Write + Seek>(
 ) -> io::Result<W> {
     let listed = &contents.manifest.resources;
     let files: Vec<_> = listed.iter().filter_map(|file| file_of(&file.path, file.size)).collect();
-    let index = layout_index(contents.images, contents.referrers);
+    let index = layout_index(contents.images.iter().chain(contents.attachments), contents.referrers);
     let blobs = contents.blobs.iter().map(|blob| (blob.digest.clone(), blob.size)).collect();
     let entries = Entries {
         metadata: contents.metadata,
@@ -123,12 +125,15 @@ fn file_of(path: &str, size: u64) -> Option<File> {
 /// `images/index.json` for these targets by reference.
 #[must_use]
 pub fn index(images: &BTreeMap<String, Descriptor>) -> String {
-    layout_index(images, &BTreeSet::new())
+    layout_index(images.iter(), &BTreeSet::new())
 }
 
-/// Images by their names, then what refers to them, by nothing but its descriptor.
-fn layout_index(images: &BTreeMap<String, Descriptor>, referrers: &BTreeSet<Descriptor>) -> String {
-    let named = |(reference, target): (&String, &Descriptor)| {
+/// What has names, then what refers to it, by nothing but its descriptor.
+fn layout_index<'a>(
+    named: impl Iterator<Item = (&'a String, &'a Descriptor)>,
+    referrers: &BTreeSet<Descriptor>,
+) -> String {
+    let with_name = |(reference, target): (&String, &Descriptor)| {
         json!({
             "mediaType": target.media_type,
             "digest": target.digest,
@@ -137,7 +142,7 @@ fn layout_index(images: &BTreeMap<String, Descriptor>, referrers: &BTreeSet<Desc
         })
     };
     let unnamed = |target: &Descriptor| json!(target);
-    let manifests: Vec<_> = images.iter().map(named).chain(referrers.iter().map(unnamed)).collect();
+    let manifests: Vec<_> = named.map(with_name).chain(referrers.iter().map(unnamed)).collect();
     json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",

@@ -136,6 +136,7 @@ async fn a_deletion_reads_the_packages_of_its_repository_alone() {
         manifests: vec![descriptor(&manifest, 2)],
         blobs: vec![descriptor(&layer, 5)],
         platforms: vec![],
+        attachments: vec![],
     };
     publish_with(&catalogue, "redis", "1", vec![image]).await;
     let (repository, pushed) = ("a/b".parse().unwrap(), Digest::sha256(b"pushed"));

@@ -3,6 +3,7 @@
 use oci_spec::image::ImageIndex;
 use serde_json::Value;
 
+use super::attachment;
 use super::graph::{GraphError, descriptor};
 use crate::model::Descriptor;
 use crate::reference::Reference;
@@ -37,6 +38,28 @@ impl Named {
             None => self.references.iter().any(|name| name.same_image(reference)),
         }
     }
+
+    /// To what this belongs, where its name says that it belongs to another manifest.
+    pub(crate) fn attached(&self) -> Option<Attached> {
+        self.references.iter().find_map(|name| {
+            let tag = name.tag.as_ref().filter(|_| name.digest.is_none())?;
+            let subject = attachment::subject(tag)?;
+            let (repository, tag) = (name.served_repository(), tag.clone());
+            Some(Attached { name: name.to_string(), repository, tag, subject })
+        })
+    }
+}
+
+/// Where something is kept that belongs to another manifest.
+pub(crate) struct Attached {
+    /// Its name, written out.
+    pub(crate) name: String,
+    /// The repository of both, as the registry serves it.
+    pub(crate) repository: String,
+    /// Its tag.
+    pub(crate) tag: String,
+    /// Digest of the other.
+    pub(crate) subject: String,
 }
 
 /// Reads `index.json`.

@@ -9,7 +9,7 @@ use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
 use super::archive::{self, ArchiveError, Keep};
 use super::graph::{Blobs, GraphError, walk};
-use super::layout::{Named, is_layout, read_index};
+use super::layout::{Attached, Named, is_layout, read_index};
 use super::outline::Outline;
 use crate::digest::{sha256, sha256_of};
 use crate::model::Descriptor;
@@ -159,6 +159,28 @@ impl ImageSource {
                 let place = format!("{}: {}", self.given, target.digest);
                 found.push(self.whole(target, place, limits)?);
             }
+        }
+        Ok(found)
+    }
+
+    /// What is here under a tag that says that it belongs to one of these manifests of a repository (as the registry serves
+    /// it), with its name.
+    ///
+    /// # Errors
+    /// Something of that kind that is here in part only.
+    pub fn attachments(
+        &mut self,
+        repository: &str,
+        subjects: &BTreeSet<String>,
+        limits: &Limits,
+    ) -> Result<Vec<(String, FoundImage)>, SourceError> {
+        let belongs = |at: &Attached| at.repository == repository && subjects.contains(&at.subject);
+        let named = |image: &Named| Some((image.attached().filter(belongs)?.name, image.target.clone()));
+        let targets: Vec<_> = self.images.iter().filter_map(named).collect();
+        let mut found = Vec::new();
+        for (name, target) in targets {
+            let place = format!("{}: {name}", self.given);
+            found.push((name, self.whole(target, place, limits)?));
         }
         Ok(found)
     }

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::collect::{Collected, invalid};
-use super::{Limits, ReadError, Sink};
+use super::{Limits, ReadError, Sink, belonging};
 use crate::digest::{content_document, sha256};
 use crate::entry::{BLOBS, INDEX, LAYOUT, MANIFEST, METADATA};
-use crate::image::graph::{Blobs, Graph, GraphError, walk};
-use crate::image::layout::Named;
+use crate::image::graph::{Blobs, GraphError, walk};
 use crate::manifest::Manifest;
 use crate::model::{Bundle, Descriptor, Image};
 use crate::reference::Reference;
@@ -18,12 +17,16 @@ use crate::write;
 const MOST_DESCRIPTORS: usize = 200_000;
 
 /// How many descriptors a bundle may still have, so that a small bundle can't take much memory.
-struct Budget {
+pub(super) struct Budget {
     left: usize,
 }
 
 impl Budget {
-    fn take<E: std::error::Error + 'static>(&mut self, place: &str, count: usize) -> Result<(), ReadError<E>> {
+    pub(super) fn take<E: std::error::Error + 'static>(
+        &mut self,
+        place: &str,
+        count: usize,
+    ) -> Result<(), ReadError<E>> {
         let reason = || format!("with it, the bundle's images have more than {MOST_DESCRIPTORS} manifests and blobs");
         self.left = self.left.checked_sub(count).ok_or_else(|| invalid(place, reason()))?;
         Ok(())
@@ -83,11 +86,9 @@ fn no_metadata<E: std::error::Error + 'static>() -> ReadError<E> {
 fn images<S: Sink>(collected: &Collected, sink: &mut S, limits: &Limits) -> Result<Vec<Image>, ReadError<S::Error>> {
     let targets = targets(collected)?;
     let mut found: Vec<Image> = Vec::new();
-    let mut used = BTreeSet::new();
     let mut budget = Budget { left: MOST_DESCRIPTORS };
     for Found { alias, written, reference, target } in targets {
         let place = format!("image {written}");
-        used.insert(target.digest.clone());
         let same = found.iter().find(|image| image.target == target);
         let (manifests, blobs, platforms) = if let Some(same) = same {
             budget.take(&place, same.manifests.len() + same.blobs.len())?;
@@ -107,13 +108,11 @@ fn images<S: Sink>(collected: &Collected, sink: &mut S, limits: &Limits) -> Resu
             manifests,
             blobs,
             platforms,
+            attachments: Vec::new(),
         });
     }
     if collected.images_place == INDEX {
-        let named = collected.images.as_deref().unwrap_or_default();
-        let referrers =
-            referrers(named, &used, &found, &mut InSink { sizes: &collected.blobs, sink }, limits, &mut budget)?;
-        add_referrers(&mut found, &referrers, &mut budget)?;
+        belonging::add(collected, &mut found, sink, limits, &mut budget)?;
         all_used(collected, &found)?;
     }
     found.sort_by(|a, b| a.alias.cmp(&b.alias));
@@ -163,78 +162,6 @@ pub(super) fn promised_digest<E: std::error::Error + 'static>(collected: &Collec
     Ok(sha256(&content_document(metadata, collected.files.values(), images)))
 }
 
-/// What belongs to other images' manifests, each once however often the index lists it; not what is a part of an image
-/// anyway.
-fn referrers<S: Sink>(
-    named: &[Named],
-    used: &BTreeSet<String>,
-    found: &[Image],
-    blobs: &mut InSink<'_, S>,
-    limits: &Limits,
-    budget: &mut Budget,
-) -> Result<Vec<Graph>, ReadError<S::Error>> {
-    let parts: BTreeSet<&str> =
-        found.iter().flat_map(|image| &image.manifests).map(|manifest| manifest.digest.as_str()).collect();
-    let (mut seen, mut referrers) = (BTreeSet::new(), Vec::new());
-    for image in named.iter().filter(|image| !used.contains(&image.target.digest)) {
-        if let Some(name) = image.names.first() {
-            return Err(invalid(INDEX, format!("the metadata does not name the image {name}")));
-        }
-        let digest = &image.target.digest;
-        if parts.contains(digest.as_str()) || !seen.insert(&image.target) {
-            continue;
-        }
-        let place = format!("{INDEX}: {digest}");
-        let graph = walk(blobs, &image.target, limits.image_manifest).map_err(|error| broken(&place, error))?;
-        if graph.subject.is_none() {
-            let reason = "it has no name (annotation org.opencontainers.image.ref.name) and refers to no image";
-            return Err(invalid(&place, reason));
-        }
-        budget.take(&place, graph.manifests.len() + graph.blobs.len())?;
-        referrers.push(graph);
-    }
-    Ok(referrers)
-}
-
-/// Adds each referrer to the images that it refers to, referrers of referrers behind those.
-fn add_referrers<E: std::error::Error + 'static>(
-    images: &mut [Image],
-    referrers: &[Graph],
-    budget: &mut Budget,
-) -> Result<(), ReadError<E>> {
-    let mut by_subject: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, graph) in referrers.iter().enumerate() {
-        by_subject.entry(graph.subject.as_deref().unwrap_or_default()).or_default().push(index);
-    }
-    let mut placed = BTreeSet::new();
-    for image in images {
-        let mut known: BTreeSet<String> = image.manifests.iter().map(|manifest| manifest.digest.clone()).collect();
-        let mut blobs: BTreeSet<Descriptor> = image.blobs.iter().cloned().collect();
-        let mut subjects: Vec<String> = known.iter().cloned().collect();
-        while let Some(subject) = subjects.pop() {
-            for index in by_subject.get(subject.as_str()).into_iter().flatten() {
-                placed.insert(*index);
-                let Some(graph) = referrers.get(*index) else { continue };
-                let before = image.manifests.len() + image.blobs.len();
-                for manifest in graph.manifests.iter().filter(|manifest| known.insert(manifest.digest.clone())) {
-                    image.manifests.push(manifest.clone());
-                    subjects.push(manifest.digest.clone());
-                }
-                image.blobs.extend(graph.blobs.iter().filter(|blob| blobs.insert((*blob).clone())).cloned());
-                budget.take(INDEX, image.manifests.len() + image.blobs.len() - before)?;
-            }
-        }
-    }
-    match referrers.iter().enumerate().find(|(index, _)| !placed.contains(index)) {
-        Some((_, graph)) => {
-            let subject = graph.subject.as_deref().unwrap_or_default();
-            let reason = format!("a manifest refers to {subject}, which belongs to no image of the bundle");
-            Err(invalid(INDEX, reason))
-        }
-        None => Ok(()),
-    }
-}
-
 fn all_used<E: std::error::Error + 'static>(collected: &Collected, images: &[Image]) -> Result<(), ReadError<E>> {
     let all = images.iter().flat_map(|image| image.manifests.iter().chain(&image.blobs));
     let used: BTreeSet<&str> = all.map(|blob| blob.digest.as_str()).collect();
@@ -247,16 +174,17 @@ fn all_used<E: std::error::Error + 'static>(collected: &Collected, images: &[Ima
     }
 }
 
-fn broken<E: std::error::Error + 'static>(place: &str, error: GraphError<E>) -> ReadError<E> {
+pub(super) fn broken<E: std::error::Error + 'static>(place: &str, error: GraphError<E>) -> ReadError<E> {
     match error {
         GraphError::Read { source } => ReadError::Sink { source },
         GraphError::Broken { reason } => invalid(place, reason),
     }
 }
 
-struct InSink<'a, S> {
-    sizes: &'a BTreeMap<String, u64>,
-    sink: &'a mut S,
+/// The blobs of a bundle.
+pub(super) struct InSink<'a, S> {
+    pub(super) sizes: &'a BTreeMap<String, u64>,
+    pub(super) sink: &'a mut S,
 }
 
 impl<S: Sink> Blobs for InSink<'_, S> {

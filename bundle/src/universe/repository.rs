@@ -160,6 +160,7 @@ mod tests {
             manifests: vec![],
             blobs: vec![],
             platforms: vec![],
+            attachments: vec![],
         };
         let addresses = Addresses { origin: "https://r.test", image_host: "r.test", images: &[image] };
         repository_package(metadata.as_bytes(), 7, &addresses).unwrap()

@@ -386,6 +386,90 @@ fn referrers_travel_with_their_image() {
     refused(&entries(b"another"), "images/index.json", "belongs to no image");
 }
 
+/// A bundle whose index lists this under these names, too.
+fn with_named(named: &[(&str, &[u8])], blobs: &[&[u8]]) -> Entries {
+    let mut entries = whole();
+    let mut index: Value = serde_json::from_slice(&entries[4].1).unwrap();
+    for (name, manifest) in named {
+        let mut listed = descriptor(MANIFEST_TYPE, manifest);
+        listed["annotations"] = json!({"org.opencontainers.image.ref.name": name});
+        index["manifests"].as_array_mut().unwrap().push(listed);
+    }
+    entries[4].1 = index.to_string().into_bytes();
+    entries.extend(blobs.iter().map(|blob| blob_entry(blob)));
+    entries
+}
+
+/// A manifest that refers to nothing.
+fn kept(layer: &[u8]) -> Vec<u8> {
+    let document = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": descriptor("application/vnd.oci.empty.v1+json", b"{}"),
+        "layers": [descriptor("application/vnd.example.signature", layer)],
+    });
+    document.to_string().into_bytes()
+}
+
+#[test]
+fn what_a_tag_beside_an_image_is_for_travels_with_it() {
+    let sample = image("amd64");
+    let (signature, of_signature) = (kept(b"signature"), kept(b"of the signature"));
+    let tag = |manifest: &[u8], kind: &str| format!("sha256-{}.{kind}", hex(manifest));
+    let name = |tag: &str| format!("docker.io/acme/web:{tag}");
+    let (sig, att) = (tag(&sample.manifest, "sig"), tag(&sample.manifest, "att"));
+    let deeper = tag(&signature, "sig");
+    let named = [(name(&sig), &signature), (name(&att), &signature), (name(&deeper), &of_signature)];
+    let named: Vec<_> = named.iter().map(|(name, manifest)| (name.as_str(), manifest.as_slice())).collect();
+    let blobs: [&[u8]; 5] = [&signature, &of_signature, b"{}", b"signature", b"of the signature"];
+    let bundle = read(&zipped(&with_named(&named, &blobs))).unwrap();
+    let without = read(&zipped(&whole())).unwrap();
+    assert_eq!(bundle.content_digest, without.content_digest, "who signed the package goes on having signed it");
+    let aliases: Vec<_> = bundle.images.iter().map(|image| image.alias.as_str()).collect();
+    assert_eq!(aliases, ["again", "main"], "a tag is no image of the package");
+    for image in &bundle.images {
+        let mut expected = [(&att, &signature), (&sig, &signature), (&deeper, &of_signature)]
+            .map(|(tag, manifest)| (tag.clone(), sha256(manifest)));
+        expected.sort();
+        let found: Vec<_> = image.attachments.iter().map(|at| (at.tag.clone(), at.target.digest.clone())).collect();
+        assert_eq!(found, expected);
+        let manifests: Vec<_> = image.manifests.iter().map(|manifest| manifest.digest.clone()).collect();
+        assert_eq!(manifests, [&sample.manifest, &signature, &of_signature].map(|manifest| sha256(manifest)));
+        assert_eq!((image.blobs.len(), image.platforms.clone()), (2 + 3, vec!["linux/amd64".to_owned()]));
+    }
+}
+
+#[test]
+fn a_tag_beside_no_image_of_the_bundle_is_refused() {
+    let sample = image("amd64");
+    let (one, two) = (kept(b"one"), kept(b"two"));
+    let blobs: [&[u8]; 5] = [&one, &two, b"{}", b"one", b"two"];
+    let hex = hex(&sample.manifest);
+    let refused = |names: &[String], word: &str| {
+        let named: Vec<_> = names.iter().map(String::as_str).zip([one.as_slice(), two.as_slice()]).collect();
+        refused(&with_named(&named, &blobs), "images/index.json", word);
+    };
+    let there = format!("acme/web:sha256-{hex}.sig");
+    refused(&[there.clone(), format!("acme/web:sha256-{}.sig", "0".repeat(64))], "belongs to no image");
+    refused(&[there.clone(), format!("acme/other:sha256-{hex}.sig")], "docker.io/acme/other is for what belongs to");
+    refused(&[there.clone(), format!("docker.io/{there}")], "several manifests under the name");
+    refused(&[there, format!("acme/web:sha256-{hex}.txt")], "does not name the image");
+}
+
+#[test]
+fn a_tag_of_that_form_can_be_an_image_of_the_metadata() {
+    let sample = image("amd64");
+    let signature = kept(b"signature");
+    let name = format!("acme/web:sha256-{}.sig", hex(&sample.manifest));
+    let mut entries = with_named(&[(&name, &signature)], &[&signature, b"{}", b"signature"]);
+    let mut metadata = metadata();
+    metadata["resource"]["assets"]["container"]["docker"]["signature"] = json!(name);
+    entries[0].1 = metadata.to_string().into_bytes();
+    let bundle = read(&zipped(&entries)).unwrap();
+    assert_eq!(bundle.images.len(), 3);
+    assert!(bundle.images.iter().all(|image| image.attachments.is_empty() && image.manifests.len() == 1));
+}
+
 #[test]
 fn an_index_that_refers_to_an_image_travels_with_it_but_its_platforms_are_not_the_images() {
     let (amd, arm) = (image("amd64"), image("arm64"));

@@ -38,6 +38,7 @@ fn written(file: &'static [u8]) -> io::Result<Vec<u8>> {
         manifest: &manifest,
         images: &images,
         referrers: &BTreeSet::new(),
+        attachments: &BTreeMap::new(),
         blobs: &blobs,
     };
     let output = write(Cursor::new(Vec::new()), &contents, &mut |part| {

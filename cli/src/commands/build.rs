@@ -44,10 +44,11 @@ pub struct Arguments {
     /// that is on this machine (localhost). Credentials come from the docker configuration and its helpers.
     #[arg(long, value_name = "DIRECTORY")]
     hosts_dir: Option<PathBuf>,
-    /// Take what refers to the images, too: signatures, attestations, SBOMs that registries list by their subject
+    /// Take what belongs to the images, too: signatures, attestations, SBOMs
     ///
-    /// What is signed stays signed on the way into an air gap. Of images from --images, what their index lists beside them is
-    /// taken. Signatures under a tag of their own (`sha256-….sig`) refer to nothing and are not taken.
+    /// What is signed stays signed on the way into an air gap. Taken is what registries list by its subject, and what cosign
+    /// keeps beside an image under the tags `sha256-….sig`, `.att` and `.sbom`. Of images from --images, what their index lists
+    /// beside them is taken: without a name what refers to them, and those tags under their whole names.
     #[arg(long)]
     referrers: bool,
     #[command(flatten)]

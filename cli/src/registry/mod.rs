@@ -9,6 +9,7 @@ mod hosts_toml;
 mod link;
 mod pull;
 mod referrers;
+mod source;
 
 pub use client::Client;
 pub use credentials::{CredentialsError, Keyring};

@@ -11,9 +11,10 @@ use futures::{StreamExt, TryStreamExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use snafu::{OptionExt, ResultExt, Snafu};
 
-use super::client::{Client, authority};
+use super::client::Client;
 use super::hosts::{Hosts, HostsError};
 use super::hosts_toml::Endpoint;
+use super::source::Source;
 use crate::cache::{Cache, CacheError, Partial};
 use crate::http::{ATTEMPTS, RequestError, repeat};
 use crate::output::warning;
@@ -92,23 +93,16 @@ pub struct Puller<'a> {
     pub cache: &'a Cache,
     /// What is wanted; empty: all that there is.
     pub platforms: &'a [Platform],
-    /// Whether what refers to the images is wanted, too.
+    /// Whether what belongs to the images is wanted, too.
     pub with_referrers: bool,
 }
 
 /// What was pulled.
 pub struct Pulled {
-    /// Names, and what each stands for.
+    /// Names, and what each stands for. Signatures and the like that are kept under tags of their own are among them.
     pub images: Vec<(String, Descriptor)>,
-    /// Signatures and the like, which have no names.
+    /// Those that have no names.
     pub referrers: Vec<Descriptor>,
-}
-
-/// An image that is being pulled.
-pub(super) struct Source<'a> {
-    pub(super) image: &'a str,
-    pub(super) repository: &'a str,
-    pub(super) endpoints: Vec<Endpoint>,
 }
 
 impl Puller<'_> {
@@ -117,7 +111,7 @@ impl Puller<'_> {
         let mut sources = Vec::new();
         for (image, reference) in images {
             let endpoints = self.hosts.endpoints(&reference.host).context(WhereSnafu { image })?;
-            sources.push(Source { image, repository: &reference.path, endpoints });
+            sources.push(Source { image, host: &reference.host, repository: &reference.path, endpoints });
         }
         let mut pulled = Pulled { images: Vec::new(), referrers: Vec::new() };
         // Each blob once, by the first image that needs it.
@@ -127,7 +121,7 @@ impl Puller<'_> {
             let mut needed = Vec::new();
             let manifests = self.walk(source, &target, &mut needed).await?;
             if self.with_referrers {
-                pulled.referrers.extend(self.referrers(source, manifests, &mut needed).await?);
+                self.referrers(source, manifests, &mut needed, &mut pulled).await?;
             }
             for blob in needed {
                 blobs.entry(blob.digest).or_insert((blob.size, source));
@@ -233,33 +227,46 @@ impl Puller<'_> {
                 return Ok((Descriptor { media_type, digest: wanted.to_owned(), size: bytes.len() as u64 }, bytes));
             }
         }
-        let mut headers = HeaderMap::new();
-        for accepted in MANIFEST_TYPES {
-            headers.append(ACCEPT, HeaderValue::from_static(accepted));
-        }
-        let rest = format!("manifests/{wanted}");
-        let ask = async |endpoint: &Endpoint| {
-            let get = async || self.client.get(endpoint, source.repository, &rest, &headers).await;
-            let answer = repeat(ATTEMPTS, get).await?;
-            let said = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            let said = said.split(';').next().unwrap_or_default().trim().to_owned();
-            let bytes = whole(answer).await?;
-            let digest = sha256(&bytes);
-            if by_digest && digest != wanted {
-                return Err(RequestError::Refused { reason: format!("its content has digest {digest}") });
-            }
-            Ok((Descriptor { media_type: media_type(&bytes, &said), digest, size: bytes.len() as u64 }, bytes))
-        };
         let can = |endpoint: &Endpoint| if by_digest { endpoint.pull } else { endpoint.resolve };
+        let ask = async |endpoint: &Endpoint| self.manifest_of(source, endpoint, wanted).await;
         let (target, bytes) =
             source.first(can, ask).await.map_err(|reasons| source.failed(&format!("manifest {wanted}"), reasons))?;
         if let Some(said) = said.filter(|said| said.size != target.size) {
             let reason = format!("{wanted} has {} bytes, what refers to it says {}", target.size, said.size);
             return ContentSnafu { image, reason }.fail();
         }
-        self.cache.add(&bytes).context(CacheSnafu)?;
-        self.cache.take_note(&type_key(&target.digest), &target.media_type).context(CacheSnafu)?;
+        self.keep(&target, &bytes)?;
         Ok((target, bytes))
+    }
+
+    /// A manifest or index by tag or digest, as one endpoint has it.
+    pub(super) async fn manifest_of(
+        &self,
+        source: &Source<'_>,
+        endpoint: &Endpoint,
+        wanted: &str,
+    ) -> Result<(Descriptor, Vec<u8>), RequestError> {
+        let mut headers = HeaderMap::new();
+        for accepted in MANIFEST_TYPES {
+            headers.append(ACCEPT, HeaderValue::from_static(accepted));
+        }
+        let rest = format!("manifests/{wanted}");
+        let get = async || self.client.get(endpoint, source.repository, &rest, &headers).await;
+        let answer = repeat(ATTEMPTS, get).await?;
+        let said = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let said = said.split(';').next().unwrap_or_default().trim().to_owned();
+        let bytes = whole(answer).await?;
+        let digest = sha256(&bytes);
+        if wanted.starts_with("sha256:") && digest != wanted {
+            return Err(RequestError::Refused { reason: format!("its content has digest {digest}") });
+        }
+        Ok((Descriptor { media_type: media_type(&bytes, &said), digest, size: bytes.len() as u64 }, bytes))
+    }
+
+    /// Puts a manifest or index into the cache.
+    pub(super) fn keep(&self, target: &Descriptor, bytes: &[u8]) -> Result<(), PullError> {
+        self.cache.add(bytes).context(CacheSnafu)?;
+        self.cache.take_note(&type_key(&target.digest), &target.media_type).context(CacheSnafu)
     }
 
     async fn download(&self, missing: Vec<(String, u64, &Source<'_>)>) -> Result<(), PullError> {
@@ -344,31 +351,6 @@ impl Puller<'_> {
                 return Err(refused(format!("its content has digest {found}")));
             }
         }
-    }
-}
-
-impl Source<'_> {
-    /// Asks the endpoints that can be asked, one after the other, until one has it; else what each of them says.
-    async fn first<T>(
-        &self,
-        can: impl Fn(&Endpoint) -> bool,
-        ask: impl AsyncFn(&Endpoint) -> Result<T, RequestError>,
-    ) -> Result<T, Vec<String>> {
-        let mut reasons = Vec::new();
-        for endpoint in self.endpoints.iter().filter(|endpoint| can(endpoint)) {
-            match ask(endpoint).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => reasons.push(format!("{}: {error}", authority(&endpoint.base))),
-            }
-        }
-        Err(reasons)
-    }
-
-    pub(super) fn failed(&self, what: &str, mut reasons: Vec<String>) -> PullError {
-        if reasons.is_empty() {
-            reasons.push("hosts.toml names nobody who may be asked for this".to_owned());
-        }
-        PullError::Ask { image: self.image.to_owned(), what: what.to_owned(), reasons }
     }
 }
 

@@ -1,16 +1,18 @@
-//! What belongs to images and is none itself (signatures, attestations, SBOMs): manifests that registries list by their subject.
+//! What belongs to images and is none itself (signatures, attestations, SBOMs): manifests that registries list by their
+//! subject, and those that cosign keeps under tags beside the images.
 
 use std::collections::HashSet;
 
+use bundle::image::attachment;
 use bundle::image::outline::Outline;
 use bundle::model::Descriptor;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Response, StatusCode};
 
-use super::client::authority;
 use super::hosts_toml::Endpoint;
 use super::link;
-use super::pull::{PullError, Puller, Source, whole};
+use super::pull::{PullError, Pulled, Puller, whole};
+use super::source::Source;
 use crate::http::{ATTEMPTS, RequestError, repeat};
 use crate::output::warning;
 
@@ -19,58 +21,64 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MOST_PAGES: usize = 100;
 
 impl Puller<'_> {
-    /// Gets the manifests that refer to these, and those that refer to them, and collects what they need.
+    /// Gets what belongs to these manifests, and what belongs to that, and collects what it needs.
     pub(super) async fn referrers(
         &self,
         source: &Source<'_>,
         manifests: HashSet<String>,
         needed: &mut Vec<Descriptor>,
-    ) -> Result<Vec<Descriptor>, PullError> {
-        let image = source.image;
+        pulled: &mut Pulled,
+    ) -> Result<(), PullError> {
+        let before = pulled.referrers.len() + pulled.images.len();
         let mut waiting: Vec<String> = manifests.iter().cloned().collect();
-        let (mut seen, mut referrers) = (manifests, Vec::new());
+        let mut seen = manifests;
         while let Some(subject) = waiting.pop() {
+            let mut belonging = Vec::new();
             for listed in self.listed(source, &subject).await? {
-                if seen.contains(&listed.digest) {
-                    continue;
+                if !seen.contains(&listed.digest) {
+                    let (target, bytes) = self.manifest(source, &listed.digest, Some(&listed)).await?;
+                    if is_right(source.image, &target, &bytes, Some(&subject)) {
+                        pulled.referrers.push(target.clone());
+                        belonging.push(target);
+                    }
                 }
-                let (target, bytes) = self.manifest(source, &listed.digest, Some(&listed)).await?;
-                let left_out = match Outline::read(&target, &bytes).map(Outline::subject) {
-                    Ok(said) if said.as_ref() == Some(&subject) => None,
-                    Ok(_) => Some(format!("it is listed for {subject}, to which it does not refer")),
-                    Err(error) => Some(error.to_string()),
-                };
-                if let Some(reason) = left_out {
-                    warning(&format!("{image}: {} is left out: {reason}", target.digest));
-                    continue;
+            }
+            for tag in attachment::tags(&subject) {
+                let Some((target, bytes)) = self.tagged(source, &tag).await? else { continue };
+                if is_right(source.image, &target, &bytes, None) {
+                    self.keep(&target, &bytes)?;
+                    pulled.images.push((format!("{}/{}:{tag}", source.host, source.repository), target.clone()));
+                    belonging.push(target);
                 }
+            }
+            for target in belonging {
                 // An index comes with its manifests, which can be signed, too.
                 let walked = self.walk(source, &target, needed).await?;
                 waiting.extend(walked.into_iter().filter(|digest| seen.insert(digest.clone())));
-                referrers.push(target);
             }
         }
-        if referrers.is_empty() {
-            warning(&format!("{image}: nothing refers to it"));
+        if pulled.referrers.len() + pulled.images.len() == before {
+            warning(&format!("{}: nothing refers to it", source.image));
         }
-        Ok(referrers)
+        Ok(())
     }
 
-    /// What the first endpoint lists that lists anything. That there is nothing counts when nobody failed to answer, or when the
-    /// registry itself, which is asked last, says so: what a mirror lacks the registry may have.
+    /// What lists of referrers to a manifest have.
     async fn listed(&self, source: &Source<'_>, subject: &str) -> Result<Vec<Descriptor>, PullError> {
-        let (mut nothing, mut reasons) = (false, Vec::new());
-        for endpoint in source.endpoints.iter().filter(|endpoint| endpoint.pull) {
-            match self.listed_by(endpoint, source.repository, subject).await {
-                Ok(listed) if !listed.is_empty() => return Ok(listed),
-                Ok(_) => nothing = reasons.is_empty() || source.endpoints.last() == Some(endpoint),
-                Err(error) => {
-                    nothing = false;
-                    reasons.push(format!("{}: {error}", authority(&endpoint.base)));
-                }
-            }
-        }
-        if nothing { Ok(Vec::new()) } else { Err(source.failed(&format!("referrers of {subject}"), reasons)) }
+        let ask = async |endpoint: &Endpoint| {
+            let listed = self.listed_by(endpoint, source.repository, subject).await?;
+            Ok(Some(listed).filter(|listed| !listed.is_empty()))
+        };
+        Ok(source.if_any(&format!("referrers of {subject}"), ask).await?.unwrap_or_default())
+    }
+
+    /// What a tag stands for, if there is such a tag.
+    async fn tagged(&self, source: &Source<'_>, tag: &str) -> Result<Option<(Descriptor, Vec<u8>)>, PullError> {
+        let ask = async |endpoint: &Endpoint| match self.manifest_of(source, endpoint, tag).await {
+            Err(RequestError::Status { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
+            answer => answer.map(Some),
+        };
+        source.if_any(&format!("tag {tag}"), ask).await
     }
 
     /// The whole list of an endpoint; of one that has no such lists, what clients keep under a tag in their place.
@@ -108,6 +116,20 @@ impl Puller<'_> {
             answer => answer.map(Some),
         }
     }
+}
+
+/// Whether a document can be taken: it is a manifest or index and, where it is listed for something, refers to that. Says why
+/// not.
+fn is_right(image: &str, target: &Descriptor, bytes: &[u8], listed_for: Option<&String>) -> bool {
+    let reason = match (Outline::read(target, bytes).map(Outline::subject), listed_for) {
+        (Ok(said), Some(subject)) if said.as_ref() != Some(subject) => {
+            format!("it is listed for {subject}, to which it does not refer")
+        }
+        (Ok(_), _) => return true,
+        (Err(error), _) => error.to_string(),
+    };
+    warning(&format!("{image}: {} is left out: {reason}", target.digest));
+    false
 }
 
 /// What registries say that don't know what they are asked for.

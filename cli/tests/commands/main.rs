@@ -3,6 +3,7 @@
 
 mod build;
 mod bundles;
+mod cosign;
 mod fixtures;
 mod frame;
 mod local;

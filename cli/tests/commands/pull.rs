@@ -9,7 +9,7 @@ use bundle::model::Bundle;
 use serde_json::{Value, json};
 
 use crate::program::{cache, fail, finish, hex, names, noise, program, read_bundle, run, succeed};
-use crate::registry::{Authority, Behaviour, CHUNK, CONFIG, Demand, INDEX, LAYER, MANIFEST, Registry};
+use crate::registry::{Authority, Behaviour, CHUNK, CONFIG, Demand, INDEX, LAYER, MANIFEST, Registry, beside};
 
 fn define(folder: &Path, images: &[&str]) {
     let docker: serde_json::Map<String, Value> =
@@ -136,6 +136,53 @@ fn what_refers_to_an_image_travels_with_it_when_it_is_wanted() {
         let from_folder = build(folder.path(), &["--referrers", "--images=oci:out/images"]);
         assert_eq!(from_folder.images, bundle.images);
     }
+}
+
+#[test]
+fn what_is_kept_under_tags_beside_an_image_travels_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start(Behaviour { referrers: Some(10), ..Behaviour::default() });
+    let child = registry.image("acme/web", None, "amd64", &[b"layer"]);
+    let index = registry.index("acme/web", "1", std::slice::from_ref(&child));
+    let listed = registry.referrer("acme/web", &index, b"listed");
+    let kept: Vec<_> = [(&index, "sig"), (&index, "att"), (&child, "sbom"), (&listed, "sig")]
+        .into_iter()
+        .map(|(subject, kind)| {
+            let layer = format!("{kind} of {subject}");
+            (beside(subject, kind), registry.attachment("acme/web", subject, kind, layer.as_bytes()))
+        })
+        .collect();
+    let of_kept = registry.attachment("acme/web", &kept[0].1, "sig", b"of the signature");
+    // Another repository's is another image's.
+    registry.attachment("acme/other", &child, "sig", b"elsewhere");
+    // What is no manifest is nothing that can be kept.
+    let foreign = registry.manifest("acme/web", "text/plain", &json!({}), Some(&beside(&child, "att")));
+    define(folder.path(), &[&format!("{}/acme/web:1", registry.host)]);
+    let ran = succeed(folder.path(), &[&BUILD[..], &["--referrers"]].concat());
+    let left_out = format!("{} is left out: it has media type \"text/plain\"", foreign["digest"].as_str().unwrap());
+    assert!(ran.err.contains(&left_out), "{}", ran.err);
+    let bundle = read_bundle(&folder.path().join("sample-1.dcos"));
+    let mut wanted = kept.clone();
+    wanted.push((beside(&kept[0].1, "sig"), of_kept));
+    wanted.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let found = &bundle.images[0].attachments;
+    assert_eq!(found.len(), wanted.len(), "{found:?}");
+    for (found, (tag, manifest)) in found.iter().zip(&wanted) {
+        assert_eq!((&found.tag, json!(found.target.digest)), (tag, manifest["digest"].clone()));
+    }
+    assert_eq!((bundle.images.len(), bundle.images[0].manifests.len()), (1, 2 + 1 + wanted.len()));
+    let first = fs::read(folder.path().join("sample-1.dcos")).unwrap();
+    // From a folder that has them, as from the registry.
+    succeed(folder.path(), &["registry", "extract", "sample-1.dcos", "--output-directory=out"]);
+    let from_folder = build(folder.path(), &["--referrers", "--images=oci:out/images"]);
+    assert_eq!(from_folder.images, bundle.images);
+    assert_eq!(fs::read(folder.path().join("sample-1.dcos")).unwrap(), first);
+    let without = build(folder.path(), &[]);
+    assert!(without.images[0].attachments.is_empty() && without.content_digest == bundle.content_digest);
+    // That there is no such tag is said by 404 and nothing else.
+    registry.behave(|behaviour| behaviour.withheld = Some(".sbom"));
+    let arguments = [&BUILD[..], &["--json", "--referrers"]].concat();
+    fail(folder.path(), &arguments, &["tag sha256-", ".sbom", &registry.host, "403"]);
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub struct Behaviour {
     pub base: &'static str,
     /// Whether it lists referrers, and how many on a page.
     pub referrers: Option<usize>,
+    /// What isn't given to anybody: requests whose path ends so are answered with 403.
+    pub withheld: Option<&'static str>,
     /// Blobs have these bytes instead of their own.
     pub other: Option<&'static [u8]>,
 }
@@ -195,6 +197,14 @@ impl Registry {
         referrer
     }
 
+    /// A manifest with a layer that refers to nothing, under the tag beside another that what cosign keeps of that has.
+    pub fn attachment(&self, repository: &str, subject: &Value, kind: &str, layer: &[u8]) -> Value {
+        let config = self.blob("application/vnd.oci.empty.v1+json", b"{}");
+        let layer = self.blob("application/octet-stream", layer);
+        let document = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
+        self.manifest(repository, MANIFEST, &document, Some(&beside(subject, kind)))
+    }
+
     /// Lists a manifest for another.
     pub fn list(&self, subject: &Value, referrer: &Value) {
         let subject = subject["digest"].as_str().unwrap().to_owned();
@@ -214,6 +224,11 @@ impl Registry {
     pub fn sent(&self) -> usize {
         self.content.lock().unwrap().sent
     }
+}
+
+/// The tag beside a manifest under which cosign keeps something of it.
+pub fn beside(subject: &Value, kind: &str) -> String {
+    format!("{}.{kind}", subject["digest"].as_str().unwrap().replace(':', "-"))
 }
 
 /// A CA.
@@ -287,6 +302,9 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     if content.behaviour.fail > 0 {
         content.behaviour.fail -= 1;
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if content.behaviour.withheld.is_some_and(|end| asked.path.ends_with(end)) {
+        return StatusCode::FORBIDDEN.into_response();
     }
     if asked.path == "/token" {
         return token(&content.behaviour.demand, &asked);

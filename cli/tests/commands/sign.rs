@@ -1,13 +1,12 @@
-//! `sign`, and `verify` with keys, by themselves and against the real cosign where it is there (on the `PATH`, or
-//! `PACKAGE_REGISTRY_COSIGN`).
+//! `sign`, and `verify` with keys, by themselves and against the real cosign where it is there.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::cosign::Cosign;
 use crate::program::{Ran, fail, finish, names, program, read_bundle, run, succeed};
 
 const FILE: &str = "sample-1.dcos";
@@ -96,31 +95,6 @@ fn a_signature_can_lie_beside_the_package() {
     fs::write(path.join("a.txt"), [&other[..], b"!"].concat()).unwrap();
     succeed(path, &["registry", "build", "--build-definition-file=definition.json"]);
     fail(path, &["registry", "verify", FILE, "--key=one.pub", "--signature=a.json"], &["is not the key that signed"]);
-}
-
-struct Cosign(OsString);
-
-impl Cosign {
-    fn find() -> Option<Self> {
-        let program = std::env::var_os("PACKAGE_REGISTRY_COSIGN").unwrap_or_else(|| "cosign".into());
-        if Command::new(&program).arg("version").output().is_ok_and(|ran| ran.status.success()) {
-            return Some(Self(program));
-        }
-        eprintln!("skipped: no cosign on the PATH nor at PACKAGE_REGISTRY_COSIGN");
-        None
-    }
-
-    fn run(&self, folder: &Path, arguments: &[&str]) -> Output {
-        let mut command = Command::new(&self.0);
-        command.args(arguments).current_dir(folder).env("COSIGN_PASSWORD", "a password").env("HOME", folder);
-        command.output().unwrap()
-    }
-
-    #[track_caller]
-    fn succeed(&self, folder: &Path, arguments: &[&str]) {
-        let Output { status, stdout, stderr } = self.run(folder, arguments);
-        assert!(status.success(), "{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    }
 }
 
 fn with_password(folder: &Path, arguments: &[&str]) -> Ran {

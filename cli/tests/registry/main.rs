@@ -5,6 +5,8 @@ mod activate;
 mod add;
 mod catalogue;
 mod cluster;
+#[path = "../commands/cosign.rs"]
+mod cosign;
 mod front_door;
 mod kubernetes;
 mod packages;
@@ -14,5 +16,6 @@ mod plugin;
 mod program;
 mod serve;
 mod server;
+mod signed_images;
 mod stand_in;
 mod wire;

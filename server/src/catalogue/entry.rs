@@ -271,15 +271,16 @@ impl Entry {
                 roots.held.push((Place::BlobLink(repository.clone(), digest.clone()), Held::Blob(BlobLink::default())));
                 roots.blobs.push(digest);
             }
-            if let Some(tag) = &image.tag {
-                let target = TagTarget {
-                    digest: image.target.digest.clone(),
-                    media_type: image.target.media_type.clone(),
-                    size: image.target.size,
+            let attachments = image.attachments.iter().map(|attachment| (&attachment.tag, &attachment.target));
+            for (tag, target) in image.tag.iter().map(|tag| (tag, &image.target)).chain(attachments) {
+                let held = TagTarget {
+                    digest: target.digest.clone(),
+                    media_type: target.media_type.clone(),
+                    size: target.size,
                     pushed: false,
                 };
-                let place = Place::Tag(repository, tag.parse().context(BadNameSnafu)?);
-                tags.push((place, Held::Tag(target)));
+                let place = Place::Tag(repository.clone(), tag.parse().context(BadNameSnafu)?);
+                tags.push((place, Held::Tag(held)));
             }
         }
         for referrer in &self.referrers {

@@ -98,6 +98,7 @@ pub fn bundle(name: &str, version: &str, layer: &str) -> Bundle {
         manifests: vec![descriptor(&manifest)],
         blobs: vec![descriptor(&layer)],
         platforms: vec![],
+        attachments: vec![],
     };
     Bundle { images: vec![image], ..bare(name, version) }
 }

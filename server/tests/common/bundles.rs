@@ -90,6 +90,22 @@ impl Package {
         self
     }
 
+    /// Adds a manifest under the tag beside an image that what cosign keeps of it has: `sig`, `att` or `sbom`. Its name.
+    pub fn attachment(mut self, reference: &str, kind: &str, content: &[u8]) -> (Self, String) {
+        let descriptor = |d: &Descriptor| json!({ "mediaType": d.media_type, "digest": d.digest, "size": d.size });
+        let config = self.blob("application/vnd.oci.empty.v1+json", b"{}".to_vec());
+        let content = self.blob("application/vnd.example.signature", content.to_vec());
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST_TYPE,
+            "config": descriptor(&config), "layers": [descriptor(&content)],
+        });
+        let target = self.blob(MANIFEST_TYPE, serde_json::to_vec(&manifest).unwrap());
+        let repository = reference.split(':').next().unwrap();
+        let name = format!("{repository}:{}.{kind}", self.manifest_digest(reference).replace(':', "-"));
+        self.images.insert(name.clone(), target);
+        (self, name)
+    }
+
     /// A manifest that was added, as it is.
     pub fn referrer_bytes(&self, number: usize) -> Vec<u8> {
         self.blobs[&self.referrers[number]].clone()

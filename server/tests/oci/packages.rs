@@ -21,6 +21,7 @@ crate::on_stores! {
     what_a_package_brought_can_be_mounted_and_built_upon
     what_a_package_says_of_its_images_is_listed_as_long_as_it_is_there
     what_a_package_and_a_push_say_of_an_image_stays_until_neither_does
+    what_a_package_keeps_under_tags_beside_its_images_is_there_as_long_as_it_is
 }
 
 async fn with_redis(registry: &Site) -> Package {
@@ -160,4 +161,33 @@ async fn what_a_package_and_a_push_say_of_an_image_stays_until_neither_does(regi
     assert_eq!(registry.delete(&format!("/v2/{REDIS}/manifests/{digest}")).await.status, 202);
     assert!(referrers(&registry, &subject).await.is_empty());
     assert_eq!(entries_of_referrers(&registry).await, 0);
+}
+
+async fn what_a_package_keeps_under_tags_beside_its_images_is_there_as_long_as_it_is(registry: Site) {
+    let source = Source::start().await;
+    let redis = package("redis", "1.0", "redis:5");
+    let (redis, signature) = redis.attachment("redis:5", "sig", b"signature");
+    let (redis, sbom) = redis.attachment("redis:5", "sbom", b"sbom");
+    let client = registry.client();
+    let declaration = client.add("u1", &spec(&source.bytes("redis", redis.bytes()))).await;
+    let images = declaration.package.unwrap().images;
+    assert_eq!(images.iter().map(|image| image.name.as_str()).collect::<Vec<_>>(), ["main"]);
+    let mut tags = vec!["5".to_owned()];
+    for name in [&sbom, &signature] {
+        let tag = name.split(':').nth(1).unwrap();
+        let bytes = manifest(&registry, tag).await;
+        assert_eq!(Digest::sha256(&bytes).to_string(), redis.manifest_digest(name));
+        let layer = serde_json::from_slice::<Value>(&bytes).unwrap()["layers"][0]["digest"].take();
+        assert_eq!(registry.status(&format!("/v2/{REDIS}/blobs/{}", layer.as_str().unwrap())).await, 200);
+        let refused = registry.delete(&format!("/v2/{REDIS}/manifests/{tag}")).await;
+        assert!(refused.text().contains("packages own their images"), "{}", refused.text());
+        tags.push(tag.to_owned());
+    }
+    assert_eq!(registry.get(&format!("/v2/{REDIS}/tags/list")).await.json()["tags"], json!(tags));
+    withdraw(&registry).await;
+    registry.gone(&format!("/v2/{REDIS}/tags/list")).await;
+    for tag in &tags {
+        registry.gone(&format!("/v2/{REDIS}/manifests/{tag}")).await;
+    }
+    assert_eq!(registry.keys().await.iter().filter(|key| key.starts_with("repositories/")).count(), 0);
 }
