@@ -109,6 +109,9 @@ pub struct PackageInfo {
     /// The declaration (id) that keeps it; such a package can't be removed through the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<String>,
+    /// Who made that declaration: `<namespace>/<name>` of its object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared_by: Option<String>,
     /// Its images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<PackageImage>,

@@ -3,7 +3,7 @@
 
 mod package_world;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::{FailureReason, State};
 use controller::package::{Error, adoption, sweep, validate};
@@ -221,9 +221,38 @@ async fn a_deletion_gives_up_in_time_and_what_it_left_is_swept_later() {
     world.pass("other").await.unwrap();
     world.pass("other").await.unwrap();
     world.publish("other", "other", "1");
-    assert_eq!(sweep::sweep(&serving(&world), &world.context.shared).await.unwrap(), [uid("redis")]);
+    let (mut seen, now) = (sweep::Seen::default(), Instant::now());
+    let mut sweep = async |now| sweep::sweep(&serving(&world), &world.context.shared, &mut seen, now).await.unwrap();
+    assert!(sweep(now).await.is_empty(), "an object of that name may be made anew");
+    assert_eq!(sweep(now + sweep::PATIENCE).await, [uid("redis")]);
     let left: Vec<String> = world.server.lock().unwrap().declarations.keys().cloned().collect();
     assert_eq!(left, [uid("other")]);
+}
+
+#[tokio::test]
+async fn what_an_object_had_serves_until_the_one_that_was_made_anew_has_its_own() {
+    // A cluster that was restored: the volume came with its content, the object has another uid, its source may be gone.
+    let mut world = World::begin().await;
+    world.create("redis", 1, &source());
+    world.pass("redis").await.unwrap();
+    world.pass("redis").await.unwrap();
+    {
+        let mut server = world.server.lock().unwrap();
+        let (declaration, spec) = (server.declarations[&uid("redis")].clone(), server.specs[&uid("redis")].clone());
+        server.declarations.insert(uid("before"), api::Declaration { id: uid("before"), ..declaration });
+        server.specs.insert(uid("before"), spec);
+    }
+    world.publish("before", "redis", "5.0.0");
+    let (mut seen, now) = (sweep::Seen::default(), Instant::now());
+    for periods in 0..3 {
+        let later = now + periods * sweep::PATIENCE;
+        assert!(sweep::sweep(&serving(&world), &world.context.shared, &mut seen, later).await.unwrap().is_empty());
+    }
+    world.publish("redis", "redis", "6.0.0");
+    world.pass("redis").await.unwrap();
+    assert_eq!(world.condition("redis", "Published"), pair("True", "Succeeded"));
+    let swept = sweep::sweep(&serving(&world), &world.context.shared, &mut seen, now).await.unwrap();
+    assert_eq!(swept, [uid("before")]);
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ crate::on_stores! {
     a_declaration_on_its_way_is_known_everywhere_and_fetched_once
     another_source_through_another_instance_takes_over
     what_one_added_another_withdraws
+    an_object_that_was_made_anew_takes_over_what_it_had
     what_is_on_its_way_in_one_another_withdraws
     nothing_published_is_fetched_again_by_whoever_is_asked
     other_content_takes_the_place_where_that_is_allowed
@@ -153,6 +154,22 @@ async fn what_one_added_another_withdraws(stores: Stores) {
     assert_eq!(again.status, StatusCode::NOT_FOUND);
     instances[0].add("u", &wanted).await;
     all_show(&instances, &["redis 1"]).await;
+}
+
+/// A restored cluster: the object has another id, the store its content.
+async fn an_object_that_was_made_anew_takes_over_what_it_had(stores: Stores) {
+    let (instances, source) = (three(&stores).await, Source::start().await);
+    let redis = spec(&source.bytes("1", package("redis", "1", "redis:5").bytes()));
+    instances[0].add("u1", &redis).await;
+    instances[1].add("u2", &redis).await;
+    for instance in &instances {
+        let what = "an instance says who has it now";
+        until(what, async || instance.get("/api/v1/packages/redis/1").await.json()["managedBy"] == "u2").await;
+    }
+    instances[2].withdraw("u1").await;
+    all_show(&instances, &["redis 1"]).await;
+    instances[2].withdraw("u2").await;
+    all_show(&instances, &[]).await;
 }
 
 async fn what_is_on_its_way_in_one_another_withdraws(stores: Stores) {

@@ -51,7 +51,9 @@ fn text(package: &PackageInfo) -> String {
     line("Added at", package.added_at.clone());
     line("Size", package.size.map(|bytes| Size(bytes).to_string()));
     line("Digest", package.digest.clone());
-    line("Kept by", package.managed_by.as_ref().map(|id| format!("a Package object (declaration {id})")));
+    let object =
+        package.declared_by.as_ref().map_or_else(|| "a Package object".to_owned(), |by| format!("Package {by}"));
+    line("Kept by", package.managed_by.as_ref().map(|id| format!("{object} (declaration {id})")));
     line("Removal", package.removal_requested.then(|| "asked for".to_owned()));
     for image in &package.images {
         line("Image", Some(format!("{} ({})", image.reference, image.platforms.join(", "))));

@@ -1,7 +1,8 @@
 //! The `Package` reconciler: what an object declares is in its registry's catalogue, and nothing else of it is.
 //!
 //! `dereference` → `validate` → `build` → `apply` → `status`, driven by [`reconcile`]. [`memory`] is what is known of an
-//! object between passes, [`in_use`] who needs it, [`withdraw`] the finalizer, [`sweep`] the search for content whose object is gone,
+//! object between passes, [`in_use`] who needs it, [`withdraw`] the finalizer, [`sweep`] the search for content whose object is gone
+//! and [`leftover`] what becomes of that,
 //! [`adoption`] that for uploads which have no object yet.
 
 pub mod adoption;
@@ -11,6 +12,7 @@ mod catalogue;
 pub mod dereference;
 pub mod error;
 pub mod in_use;
+pub mod leftover;
 pub mod memory;
 pub mod reconcile;
 pub mod run;

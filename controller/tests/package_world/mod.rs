@@ -338,7 +338,8 @@ async fn list_packages(State(state): State<Shared>, headers: HeaderMap) -> Resul
     let declared = state.declarations.values().filter_map(|declaration| {
         let package = declaration.package.as_ref()?;
         Some(json!({"name": package.name, "version": package.version, "status": declaration.state, "source": "url",
-            "releaseVersion": package.release_version, "managedBy": declaration.id}))
+            "releaseVersion": package.release_version, "managedBy": declaration.id,
+            "declaredBy": state.specs[&declaration.id].declared_by}))
     });
     let packages: Vec<Value> = declared.chain(state.uploads.values().cloned()).collect();
     let list = json!({"packages": packages});

@@ -16,14 +16,17 @@ pub(super) enum Standing {
 }
 
 /// Two declarations never share a name and version: the first one has it. What was uploaded gives way to a declaration of the
-/// same content, never the other way round.
+/// same content, never the other way round. An object that was made anew under its name, as in a restored cluster, has another
+/// id, and what it had is its again.
 ///
 /// # Errors
 /// A package that may not be published, with what to do.
 pub(super) fn standing(there: &Entry, new: &Entry, on_conflict: OnConflict) -> Result<Standing, PublishError> {
     let (name, version, same) = (&new.name, &new.version, there.digest == new.digest);
     let declared = (there.source, new.source);
-    if declared == (PackageSource::Url, PackageSource::Url) && there.declaration.id != new.declaration.id {
+    let made_anew = same && there.declaration.by == new.declaration.by;
+    if declared == (PackageSource::Url, PackageSource::Url) && there.declaration.id != new.declaration.id && !made_anew
+    {
         let content = if same { "with the same content" } else { "with other content" };
         return AlreadyDeclaredSnafu { name, version, by: &there.declaration.by, content }.fail();
     }
@@ -73,12 +76,19 @@ mod tests {
 
     #[test]
     fn another_declaration_is_refused_whatever_it_brings() {
+        let mut other = url("b", "x");
+        other.declaration.by = "apps/other".into();
         for on_conflict in [OnConflict::Reject, OnConflict::Replace] {
-            for digest in ["x", "y"] {
-                let message = refused(&url("a", "x"), &url("b", digest), on_conflict);
+            for new in [&other, &url("b", "y")] {
+                let message = refused(&url("a", "x"), new, on_conflict);
                 assert!(message.contains("is declared by apps/it already"), "{message}");
             }
         }
+    }
+
+    #[test]
+    fn an_object_that_was_made_anew_under_its_name_has_the_same_content_again() {
+        assert_eq!(standing(&url("a", "x"), &url("b", "x"), OnConflict::Reject).unwrap(), Standing::Replaced);
     }
 
     #[test]

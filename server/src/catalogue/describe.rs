@@ -8,6 +8,7 @@ use super::entry::Entry;
 /// One package, for `/api/v1/packages`.
 #[must_use]
 pub fn info(entry: &Entry) -> PackageInfo {
+    let declaration = (entry.source == PackageSource::Url).then_some(&entry.declaration);
     PackageInfo {
         name: entry.name.clone(),
         version: entry.version.clone(),
@@ -21,7 +22,8 @@ pub fn info(entry: &Entry) -> PackageInfo {
         source: Some(entry.source),
         removal_requested: false,
         progress: None,
-        managed_by: (entry.source == PackageSource::Url).then(|| entry.declaration.id.clone()),
+        managed_by: declaration.map(|it| it.id.clone()),
+        declared_by: declaration.map(|it| it.by.clone()),
         images: entry.images.iter().map(image).collect(),
     }
 }

@@ -242,6 +242,7 @@ pub(super) fn upload_info(status: &Status) -> PackageInfo {
         removal_requested: false,
         progress: status.is_in_work().then_some(Progress { bytes_done: status.size, bytes_total: Some(status.size) }),
         managed_by: None,
+        declared_by: None,
         images: Vec::new(),
     }
 }

@@ -179,7 +179,8 @@ async fn one_coordinate_has_one_declaration_until_it_is_withdrawn() {
     let one = spec(&source.bytes("1", package("redis", "1", "redis:5").bytes()));
     let other = spec(&source.bytes("2", package("redis", "1", "redis:6").bytes()));
     client.add("u1", &one).await;
-    for second in [&one, &other] {
+    let by_another = DeclarationSpec { declared_by: "apps/other".into(), ..one.clone() };
+    for second in [&by_another, &other] {
         let (reason, message) = refused(&client, "u2", second).await;
         assert_eq!(reason, FailureReason::AlreadyDeclared);
         assert!(message.contains("apps/it"), "{message}");
