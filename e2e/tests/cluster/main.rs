@@ -15,4 +15,5 @@ mod removal;
 mod repair;
 mod samples;
 mod site;
+mod volumes;
 mod walk;

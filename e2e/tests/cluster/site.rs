@@ -11,8 +11,8 @@ use snafu::Whatever;
 /// Long enough for anything that works.
 pub const WITHIN: Duration = Duration::from_secs(90);
 
-/// Namespaces whose registries may ask for mirrors.
-pub const PRIVILEGED: &[&str] = &["demo", "walk", "crash", "foreign"];
+/// Namespaces whose registries may ask for mirrors and nodes' folders.
+pub const PRIVILEGED: &[&str] = &["demo", "walk", "crash", "foreign", "folder"];
 
 /// What the tests share.
 pub struct Site {
@@ -180,10 +180,16 @@ impl Place {
         let path = [volume.text("/spec/local/path"), volume.text("/spec/hostPath/path")].concat();
         let node = volume.0.pointer("/spec/nodeAffinity/required/nodeSelectorTerms/0/matchExpressions/0/values/0");
         let node = node.and_then(serde_json::Value::as_str).expect("the volume's node").to_owned();
-        let root = self.cluster().node_root_path(&node, &path).unwrap();
+        Some(self.files_on_node(&node, &path))
+    }
+
+    /// Every file of a folder of a node, as paths in it; only on the project's own cluster.
+    pub fn files_on_node(&self, node: &str, folder: &str) -> Vec<PathBuf> {
+        let root = self.cluster().node_root_path(node, folder).unwrap();
         let mut files = Vec::new();
         list(&root, &mut files);
-        Some(files.into_iter().map(|file| file.strip_prefix(&root).unwrap().to_owned()).collect())
+        files.sort();
+        files.into_iter().map(|file| file.strip_prefix(&root).unwrap().to_owned()).collect()
     }
 
     /// Names of the folders in a node's trust folder; only on the project's own cluster.
