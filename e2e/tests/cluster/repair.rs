@@ -34,11 +34,11 @@ fn a_child_that_is_deleted_by_hand_comes_back_and_the_service_with_its_address()
         .unwrap_or_else(|error| panic!("{}", chain(&error)));
     }
     assert_eq!(place.get("service", "dcos-registry").unwrap().text("/spec/clusterIP"), address);
+    let binding = ("clusterrolebinding", "package-registry:deleted-child:dcos-registry");
+    let uid = walk::get(place.cluster(), binding.0, "", binding.1).unwrap().expect(binding.1).uid().to_owned();
+    walk::delete(place.cluster(), binding.0, "", binding.1).unwrap();
     walk::wait_until("the cluster-wide binding to come back", WITHIN, || {
-        let name = "package-registry:deleted-child:dcos-registry";
-        walk::delete(place.cluster(), "clusterrolebinding", "", name)?;
-        std::thread::sleep(std::time::Duration::from_secs(3));
-        walk::exists(place.cluster(), "clusterrolebinding", "", name).map(|found| found.then_some(()))
+        Ok(walk::get(place.cluster(), binding.0, "", binding.1)?.filter(|object| object.uid() != uid))
     })
     .unwrap_or_else(|error| panic!("{}", chain(&error)));
     place.registry_has("Ready", "True");
@@ -118,7 +118,7 @@ fn a_child_that_is_edited_by_hand_is_put_right() {
 }
 
 #[test]
-fn a_nodes_trust_folder_that_is_edited_or_deleted_is_repaired_within_ten_seconds() {
+fn a_nodes_trust_folder_that_is_edited_or_deleted_is_repaired_in_seconds() {
     let place = Place::new("drift");
     if !place.cluster().is_ours() {
         println!("skipped: the nodes' files of another cluster can't be reached");
@@ -130,7 +130,8 @@ fn a_nodes_trust_folder_that_is_edited_or_deleted_is_repaired_within_ten_seconds
     let folder = place.cluster().node_root_path(&node, "/etc/containerd/certs.d/dcos-registry.drift.svc").unwrap();
     let file = folder.join("hosts.toml");
     let right = std::fs::read_to_string(&file).unwrap();
-    let within = std::time::Duration::from_secs(10);
+    // An agent looks every five seconds; the rest is for a machine that is busy.
+    let within = std::time::Duration::from_secs(20);
     std::fs::write(&file, "server = \"https://elsewhere.test\"\n").unwrap();
     let repaired = || Ok((std::fs::read_to_string(&file).unwrap_or_default() == right).then_some(()));
     walk::wait_until("an edited hosts.toml to be repaired", within, repaired).unwrap();

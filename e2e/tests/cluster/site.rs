@@ -11,6 +11,9 @@ use snafu::Whatever;
 /// Long enough for anything that works.
 pub const WITHIN: Duration = Duration::from_secs(90);
 
+/// Long enough for what may first sit out somebody's patience: a finalizer's, a pod's end, the kubelet's between two pulls.
+pub const WITHIN_PATIENCE: Duration = Duration::from_mins(4);
+
 /// Namespaces whose registries may ask for mirrors and nodes' folders.
 pub const PRIVILEGED: &[&str] = &["demo", "walk", "crash", "foreign", "folder"];
 
@@ -134,7 +137,7 @@ impl Place {
 
     /// Waits until a pod of the demo's image is ready and says what it answers.
     pub fn answer(&self, name: &str) -> String {
-        walk::wait_for(self.cluster(), ("pod", &self.namespace, name), ("Ready", "True"), WITHIN)
+        walk::wait_for(self.cluster(), ("pod", &self.namespace, name), ("Ready", "True"), WITHIN_PATIENCE)
             .unwrap_or_else(|error| panic!("{}", chain(&error)));
         let address = format!("/api/v1/namespaces/{}/pods/{name}:8080/proxy/", self.namespace);
         self.cluster().kubectl(&["get", "--raw", &address]).unwrap()
@@ -214,7 +217,7 @@ impl Place {
             walk::delete(self.cluster(), "packageregistry", &self.namespace, registry.text("/metadata/name"))?;
         }
         walk::delete(self.cluster(), "namespace", "", &self.namespace)?;
-        walk::wait_gone(self.cluster(), "namespace", "", &self.namespace, WITHIN)
+        walk::wait_gone(self.cluster(), "namespace", "", &self.namespace, WITHIN_PATIENCE)
     }
 
     /// Deletes the namespace and everything in it.
@@ -278,8 +281,10 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn list(folder: &std::path::Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    // The server takes folders away that became empty.
+    let entries = std::fs::read_dir(folder).map(|entries| entries.collect::<Result<Vec<_>, _>>().unwrap());
+    for entry in entries.unwrap_or_default() {
+        let path = entry.path();
         if path.is_dir() {
             list(&path, files);
         } else {
