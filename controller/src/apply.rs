@@ -277,6 +277,38 @@ where
     api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await
 }
 
+/// Takes the owner with the uid `owner` off the object of that name: the garbage collector leaves it when that owner goes. One
+/// that isn't there, or has no such owner, stays as it is.
+///
+/// # Errors
+/// [`Error::Call`] when the API server can't be asked or refuses, with a conflict also when the object changed meanwhile.
+pub async fn disown<K>(api: &Api<K>, name: &str, owner: &str) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let kind = K::kind(&());
+    let live = api.get_opt(name).await.context(CallSnafu { verb: "read", kind: kind.as_ref(), name })?;
+    let Some(object) = live.filter(|object| object.owner_references().iter().any(|found| found.uid == owner)) else {
+        return Ok(());
+    };
+    let others: Vec<_> = object.owner_references().iter().filter(|found| found.uid != owner).collect();
+    // A merge patch sets the list as a whole, so it must be that of the object as it was read and no other.
+    let patch = json!({"metadata": {
+        "uid": object.uid(),
+        "resourceVersion": object.resource_version(),
+        "ownerReferences": others,
+    }});
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch(name, &parameters, &Patch::Merge(&patch)).await {
+        Ok(_) => {
+            tracing::info!(object.kind = %kind, object.name = name, "{kind} {name} is kept, it has no owner any more");
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(source) => Err(source).context(CallSnafu { verb: "kept", kind, name }),
+    }
+}
+
 /// Deletes the objects that carry `selector` (`label=value,…`), belong to `owner` (uid of a controller owner) where given, and
 /// are not in `keep`. Returns the names of those deleted. What changed hands or went away meanwhile is left alone.
 ///

@@ -343,6 +343,63 @@ async fn the_deletion_policy_decides_who_owns_the_volume_and_the_authority() {
 }
 
 #[tokio::test]
+async fn what_a_policy_keeps_that_no_pass_applied_is_kept_all_the_same() {
+    for unapplied in [json!({"suspend": true}), json!({"packages": {"sources": {"allowedHosts": ["a:99999"]}}})] {
+        let mut world = World::begin(&json!({"nodeTrust": {"enabled": false}, "deletionPolicy": "Delete"}));
+        world.settle().await;
+        let owners = |world: &World, path: &str| world.object(path).unwrap()["metadata"]["ownerReferences"].clone();
+        let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": "other-uid"});
+        for path in [CLAIM, AUTHORITY] {
+            assert_eq!(owners(&world, path)[0]["uid"], "registry-uid");
+        }
+        world.edit(CLAIM, "/metadata/ownerReferences", json!([owners(&world, CLAIM)[0], other]));
+        let data = world.object(AUTHORITY).unwrap()["data"].clone();
+        let mut spec = unapplied;
+        spec["nodeTrust"] = json!({"enabled": false});
+        spec["deletionPolicy"] = json!("Retain");
+        world.edit(REGISTRY, "/spec", spec);
+        world.pass().await.ok();
+
+        world.edit(REGISTRY, "/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"));
+        world.cluster.lock().unwrap().forbidden.insert(AUTHORITY.to_owned());
+        for _ in 0..2 {
+            assert_eq!(world.pass().await.unwrap_err().reason(), "ApplyFailed");
+            assert!(world.object(REGISTRY).is_some(), "the garbage collector would take the authority");
+        }
+        world.cluster.lock().unwrap().forbidden.clear();
+        world.pass().await.unwrap();
+        assert!(world.object(REGISTRY).is_none());
+        assert_eq!(owners(&world, CLAIM), json!([other]), "only our own");
+        assert_eq!(owners(&world, AUTHORITY), json!([]));
+        assert_eq!(world.object(AUTHORITY).unwrap()["data"], data);
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_registry_to_be_kept_need_be_there_when_it_goes() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    for path in [CLAIM, AUTHORITY] {
+        world.remove(path);
+    }
+    world.edit(REGISTRY, "/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"));
+    world.pass().await.unwrap();
+    assert!(world.object(REGISTRY).is_none());
+}
+
+#[tokio::test]
+async fn a_policy_of_deletion_leaves_the_owners_to_the_garbage_collector() {
+    let mut world = World::begin(&json!({"nodeTrust": {"enabled": false}, "deletionPolicy": "Delete"}));
+    world.settle().await;
+    world.edit(REGISTRY, "/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"));
+    world.pass().await.unwrap();
+    assert!(world.object(REGISTRY).is_none());
+    for path in [CLAIM, AUTHORITY] {
+        assert_eq!(world.object(path).unwrap()["metadata"]["ownerReferences"][0]["uid"], "registry-uid");
+    }
+}
+
+#[tokio::test]
 async fn a_registry_of_the_same_name_adopts_volume_and_authority() {
     let mut world = World::begin(&no_trust());
     world.settle().await;

@@ -1,10 +1,14 @@
-//! The finalizer: takes back what lives outside the registry's namespace. Bounded, and at once where nothing can be there.
+//! The finalizer: lets go of what is to be kept, and takes back what lives outside the registry's namespace. Bounded, and at once
+//! where nothing can be there; only what is to be kept is worth any time.
 
 use std::time::Duration;
 
 use crds::{DeletionPolicy, PackageRegistry};
 use jiff::Timestamp;
-use k8s_openapi::api::{core::v1::PersistentVolume, rbac::v1::ClusterRoleBinding};
+use k8s_openapi::api::{
+    core::v1::{PersistentVolume, PersistentVolumeClaim, Secret},
+    rbac::v1::ClusterRoleBinding,
+};
 use kube::{Api, Client, ResourceExt, runtime::controller::Action};
 
 use super::{
@@ -28,9 +32,14 @@ const LONGEST_FOR_FILES: Duration = Duration::from_secs(30);
 /// One attempt; the finalizer goes when it succeeds.
 ///
 /// # Errors
-/// [`Error::StillTrusted`] while nodes are told of the registry or have files of it, and when the API server can't be asked.
+/// [`Error::StillTrusted`] while nodes are told of the registry or have files of it, and when the API server can't be asked or
+/// refuses.
 pub async fn finalize(client: &Client, registry: &PackageRegistry, snapshot: &Snapshot) -> Result<Action, Error> {
     let key = trust::plan::key(registry);
+    // First, since the garbage collector may be at the children already (`--cascade=foreground`).
+    if registry.spec.deletion_policy == DeletionPolicy::Retain {
+        release_kept(client, registry, &key).await?;
+    }
     let longest = if is_told(snapshot, &key) {
         Some(LONGEST)
     } else {
@@ -105,6 +114,20 @@ fn is_overdue(registry: &PackageRegistry, longest: Duration, now: Timestamp) -> 
         .as_ref()
         .and_then(|time| Duration::try_from(now.duration_since(time.0)).ok())
         .is_some_and(|waited| waited >= longest)
+}
+
+/// Takes the registry off what outlives it as an owner. A pass does the same, but none may have come after the policy was set:
+/// the registry is suspended, its spec can't be built, or it was deleted at once.
+async fn release_kept(client: &Client, registry: &PackageRegistry, key: &Key) -> Result<(), Error> {
+    let Some(uid) = registry.uid() else { return Ok(()) };
+    let names = Names::new(&key.namespace, &key.name);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &key.namespace);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
+    for claim in [names.claim(), names.folder_claim()] {
+        apply::disown(&claims, &claim, &uid).await?;
+    }
+    apply::disown(&secrets, &names.authority(), &uid).await?;
+    Ok(())
 }
 
 async fn remove_reviewer(client: &Client, key: &Key) -> Result<(), Error> {

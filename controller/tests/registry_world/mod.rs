@@ -15,7 +15,7 @@ use controller::{
     trust::Trust,
 };
 use crds::PackageRegistry;
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response, header::CONTENT_TYPE, request::Parts};
 use kube::{
     Client,
     client::Body,
@@ -220,7 +220,7 @@ fn client(cluster: Arc<Mutex<Cluster>>) -> Client {
             let (parts, body) = request.into_parts();
             let body = body.collect_bytes().await.unwrap();
             let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-            let (status, answer) = cluster.lock().unwrap().answer(&parts.method, &parts.uri, &body);
+            let (status, answer) = cluster.lock().unwrap().answer(&parts, &body);
             let text = serde_json::to_vec(&answer).unwrap();
             let response = Response::builder().status(status).body(Body::from(text));
             Ok::<_, Infallible>(response.unwrap())
@@ -230,7 +230,7 @@ fn client(cluster: Arc<Mutex<Cluster>>) -> Client {
 }
 
 impl Cluster {
-    fn answer(&mut self, method: &Method, uri: &Uri, body: &Value) -> (u16, Value) {
+    fn answer(&mut self, Parts { method, uri, headers, .. }: &Parts, body: &Value) -> (u16, Value) {
         let path = uri.path();
         if path.starts_with("/apis/events.k8s.io/") {
             return (201, body.clone());
@@ -252,6 +252,9 @@ impl Cluster {
             let Some(object) = self.objects.get_mut(path) else { return failure(404, "NotFound", "none") };
             object["status"] = body["status"].clone();
             return (200, object.clone());
+        }
+        if headers.get(CONTENT_TYPE).is_some_and(|form| form == "application/merge-patch+json") {
+            return self.merge(path, body);
         }
         if body.is_array() { self.change_finalizers(path, body) } else { self.apply(path, body) }
     }
@@ -318,6 +321,16 @@ impl Cluster {
         (200, object)
     }
 
+    fn merge(&mut self, path: &str, change: &Value) -> (u16, Value) {
+        let Some(object) = self.objects.get_mut(path) else { return failure(404, "NotFound", "none") };
+        let uid = &change["metadata"]["uid"];
+        if !uid.is_null() && object["metadata"]["uid"] != *uid {
+            return failure(409, "Conflict", "another uid");
+        }
+        merge(object, change);
+        (200, object.clone())
+    }
+
     fn give_address(&self, object: &mut Value, old: &Value) {
         let spec = &mut object["spec"];
         if spec["clusterIPs"].is_null() {
@@ -343,6 +356,21 @@ impl Cluster {
             self.objects.remove(path);
         }
         (200, answer)
+    }
+}
+
+/// A merge patch, as RFC 7386 has it.
+fn merge(object: &mut Value, patch: &Value) {
+    let (Some(fields), Some(changes)) = (object.as_object_mut(), patch.as_object()) else {
+        *object = patch.clone();
+        return;
+    };
+    for (name, change) in changes {
+        if change.is_null() {
+            fields.remove(name);
+        } else {
+            merge(fields.entry(name).or_insert(json!({})), change);
+        }
     }
 }
 
