@@ -90,6 +90,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_process_that_waits_for_what_it_needs_is_healthy_and_not_ready() {
+        let admin = admin(Leadership::elected());
+        admin.pending.set(vec!["the API server".into()]);
+        assert_eq!(status(&admin, "/healthz").await, StatusCode::OK);
+        assert_eq!(status(&admin, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
     async fn a_leader_whose_renewal_stopped_is_not_healthy() {
         let admin = admin(Leadership::elected());
         assert_eq!(status(&admin, "/healthz").await, StatusCode::OK);

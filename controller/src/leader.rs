@@ -34,8 +34,14 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 enum State {
     Alone,
-    Candidate { looked: Instant },
-    Leader { until: Instant },
+    /// Not a candidate yet: what the process needs first isn't there.
+    Preparing,
+    Candidate {
+        looked: Instant,
+    },
+    Leader {
+        until: Instant,
+    },
 }
 
 /// Whether this process leads, now; clones share the answer.
@@ -49,10 +55,10 @@ impl Leadership {
         Self(Arc::new(RwLock::new(State::Alone)))
     }
 
-    /// Leads only while elected.
+    /// Leads only while elected; no candidate before [`Election::won`] is asked.
     #[must_use]
     pub fn elected() -> Self {
-        Self(Arc::new(RwLock::new(State::Candidate { looked: Instant::now() })))
+        Self(Arc::new(RwLock::new(State::Preparing)))
     }
 
     /// Whether this process may write.
@@ -60,18 +66,23 @@ impl Leadership {
     pub fn holds(&self) -> bool {
         match *self.read() {
             State::Alone => true,
-            State::Candidate { .. } => false,
+            State::Preparing | State::Candidate { .. } => false,
             State::Leader { until } => Instant::now() < until,
         }
     }
 
-    /// Whether the election goes on: a leader that overstays, or a candidate that stopped looking, is not healthy.
+    /// Whether the election goes on: a leader that overstays, or a candidate that stopped looking, is not healthy. Before it
+    /// begins all is well, however long that takes: a new process would not find what this one waits for either.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
+        self.is_healthy_at(Instant::now())
+    }
+
+    fn is_healthy_at(&self, now: Instant) -> bool {
         match *self.read() {
-            State::Alone => true,
-            State::Candidate { looked } => looked.elapsed() < LEASE_DURATION * 2,
-            State::Leader { until } => Instant::now() < until,
+            State::Alone | State::Preparing => true,
+            State::Candidate { looked } => now.saturating_duration_since(looked) < LEASE_DURATION * 2,
+            State::Leader { until } => now < until,
         }
     }
 
@@ -161,6 +172,7 @@ impl Election {
 
     /// Returns once this replica leads, or false when `shutdown` came first.
     pub async fn won(&mut self, shutdown: &CancellationToken) -> bool {
+        self.leadership.end();
         loop {
             match self.attempt().await {
                 Ok(true) => return true,
@@ -300,6 +312,24 @@ mod tests {
         assert_eq!(renewed.acquire_time, Some(MicroTime(Timestamp::UNIX_EPOCH)));
         let taken = after(Step::Take, Some(lease(Some("you"))), "me", now).spec.unwrap();
         assert_eq!((taken.lease_transitions, taken.holder_identity.as_deref()), (Some(4), Some("me")));
+    }
+
+    #[tokio::test]
+    async fn only_an_election_that_has_begun_can_stand_still() {
+        let leadership = Leadership::elected();
+        let later = Instant::now() + Duration::from_hours(1);
+        assert!(leadership.is_healthy_at(later), "definitions that aren't there are waited for as long as it takes");
+        assert!(!leadership.holds());
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        let client = Client::new(tower::service_fn(|_: http::Request<kube::client::Body>| nobody()), "ops");
+        let mut election = Election::new(client, "ops", "me".into(), leadership.clone());
+        assert!(!election.won(&shutdown).await);
+        assert!(leadership.is_healthy() && !leadership.is_healthy_at(later), "a candidate looks");
+    }
+
+    async fn nobody() -> Result<http::Response<kube::client::Body>, std::io::Error> {
+        Err(std::io::ErrorKind::ConnectionRefused.into())
     }
 
     #[test]

@@ -12,7 +12,7 @@ use controller::{
     metrics::Metrics,
     own_image, package, registry, watch,
 };
-use kube::{Config, client::ClientBuilder};
+use kube::{Client, Config, client::ClientBuilder};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -55,12 +55,6 @@ fn start_log(format: LogFormat) {
 }
 
 async fn run(mut arguments: Arguments) -> Result<(), Failure> {
-    if arguments.image.is_none()
-        && let (Some(namespace), Some(pod)) = (&arguments.namespace, &arguments.pod_name)
-    {
-        arguments.image = Some(own_image::read(&kube::Client::try_default().await?, namespace, pod).await?);
-    }
-    let settings = arguments.settings(&read_resolv_conf(Path::new("/etc/resolv.conf")))?;
     let shutdown = CancellationToken::new();
     stop_on_signals(shutdown.clone())?;
 
@@ -77,8 +71,9 @@ async fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let config = Config::infer().await?;
     let client = ClientBuilder::try_from(config.clone())?.build();
     let fenced = ClientBuilder::try_from(config)?.with_layer(&Fence(leadership.clone())).build();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = settings.operator_namespace, "controller starts");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = arguments.namespace, "controller starts");
 
+    let Some(settings) = settings(&mut arguments, &client, &admin, &shutdown).await? else { return Ok(()) };
     let Some(stores) = watch::begin(&fenced, &admin, &shutdown).await else { return Ok(()) };
     let context = Context::new(
         fenced,
@@ -100,6 +95,23 @@ async fn run(mut arguments: Arguments) -> Result<(), Failure> {
     }
     answers.await??;
     Ok(())
+}
+
+/// The settings, once they are known; `None` when `shutdown` came first.
+async fn settings(
+    arguments: &mut Arguments,
+    client: &Client,
+    admin: &Admin,
+    shutdown: &CancellationToken,
+) -> Result<Option<Settings>, Failure> {
+    if arguments.image.is_none()
+        && let (Some(namespace), Some(pod)) = (&arguments.namespace, &arguments.pod_name)
+    {
+        let image = own_image::wait(client, namespace, pod, &admin.pending, shutdown).await?;
+        let Some(image) = image else { return Ok(None) };
+        arguments.image = Some(image);
+    }
+    Ok(Some(arguments.settings(&read_resolv_conf(Path::new("/etc/resolv.conf")))?))
 }
 
 /// The pod's name: a container that is started again in the same pod needs not wait for its predecessor's lease.

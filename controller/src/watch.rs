@@ -26,6 +26,10 @@ use crate::{condition::find, error::chain, health::Admin, metrics::Metrics};
 
 /// Time between looks for the definitions.
 const PERIOD: Duration = Duration::from_secs(2);
+/// A look that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A first list that takes longer is asked for anew: no answer may come any more.
+const FIRST_LIST: Duration = Duration::from_mins(1);
 /// Time between counts of the objects.
 const COUNT: Duration = Duration::from_secs(10);
 
@@ -44,17 +48,24 @@ pub async fn begin(client: &Client, admin: &Admin, shutdown: &CancellationToken)
     if !definitions(client, admin, shutdown).await {
         return None;
     }
-    let stores = Stores { packages: reflect(client, shutdown), registries: reflect(client, shutdown) };
     admin.pending.set(vec!["the first list of PackageRegistries and Packages".to_owned()]);
-    let filled = async {
-        let (packages, registries) =
-            tokio::join!(stores.packages.wait_until_ready(), stores.registries.wait_until_ready());
-        packages.is_ok() && registries.is_ok()
+    let stores = loop {
+        let stop = shutdown.child_token();
+        let stores = Stores { packages: reflect(client, &stop), registries: reflect(client, &stop) };
+        let filled = async {
+            let (packages, registries) =
+                tokio::join!(stores.packages.wait_until_ready(), stores.registries.wait_until_ready());
+            packages.is_ok() && registries.is_ok()
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return None,
+            filled = tokio::time::timeout(FIRST_LIST, filled) => match filled {
+                Ok(true) => break stores,
+                Ok(false) => return None,
+                Err(_) => stop.cancel(),
+            },
+        }
     };
-    tokio::select! {
-        () = shutdown.cancelled() => return None,
-        filled = filled => if !filled { return None },
-    }
     admin.pending.set(Vec::new());
     tokio::spawn(count(stores.clone(), admin.metrics.clone(), shutdown.clone()));
     Some(stores)
@@ -66,13 +77,12 @@ async fn definitions(client: &Client, admin: &Admin, shutdown: &CancellationToke
     loop {
         let mut pending = Vec::new();
         for name in [PackageRegistry::crd_name(), Package::crd_name()] {
-            match api.get_opt(name).await {
-                Ok(found) if is_crd_established().matches_object(found.as_ref()) => {}
-                Ok(_) => pending.push(format!("the CustomResourceDefinition {name} to be established")),
-                Err(error) => {
-                    pending
-                        .push(format!("the CustomResourceDefinition {name}, which can't be read: {}", chain(&error)));
-                }
+            let what = format!("the CustomResourceDefinition {name}");
+            match tokio::time::timeout(PATIENCE, api.get_opt(name)).await {
+                Ok(Ok(found)) if is_crd_established().matches_object(found.as_ref()) => {}
+                Ok(Ok(_)) => pending.push(format!("{what} to be established")),
+                Ok(Err(error)) => pending.push(format!("{what}, which can't be read: {}", chain(&error))),
+                Err(_) => pending.push(format!("{what}: the API server doesn't answer")),
             }
         }
         if pending.is_empty() {
