@@ -26,7 +26,8 @@ impl<S> Layer<S> for Fence {
     }
 }
 
-/// A service that passes reads always, and writes only while this process leads.
+/// A service that passes reads always, and writes only while this process leads. A write that is under way when that ends is
+/// given up: below, kube's client may be connecting still, or about to try again for minutes what was answered with 429 or 503.
 #[derive(Clone)]
 pub struct Fenced<S> {
     inner: S,
@@ -49,18 +50,32 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let leadership = self.leadership.clone();
         let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        if !reads && !self.leadership.holds() {
+        if !reads && !leadership.holds() {
             return Box::pin(async { Err(NotLeading.into()) });
         }
         let answer = self.inner.call(request);
-        Box::pin(async move { answer.await.map_err(Into::into) })
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = leadership.ended(), if !reads => Err(NotLeading.into()),
+                answer = answer => answer.map_err(Into::into),
+            }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, time::Duration};
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+        time::{Duration, Instant},
+    };
 
     use tower::{ServiceExt, service_fn};
 
@@ -82,5 +97,31 @@ mod tests {
         send(&leadership, Method::PATCH).await.unwrap();
         leadership.end();
         assert!(send(&leadership, Method::PATCH).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_write_that_is_tried_again_and_again_ends_with_the_lease_and_a_read_goes_on() {
+        const LEASE: Duration = Duration::from_millis(100);
+        let leadership = Leadership::elected();
+        leadership.extend(Instant::now() + LEASE);
+        let attempts = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&attempts);
+        // As kube's client does with what is answered with 503.
+        let retrying = Fence(leadership).layer(service_fn(move |_: Request<()>| {
+            let attempts = Arc::clone(&counted);
+            async move {
+                for _ in 0..50 {
+                    attempts.fetch_add(1, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Ok::<_, Infallible>(())
+            }
+        }));
+        let request = |method| Request::builder().method(method).body(()).unwrap();
+        let (read, write) =
+            tokio::join!(retrying.clone().oneshot(request(Method::GET)), retrying.oneshot(request(Method::PATCH)),);
+        read.unwrap();
+        assert!(write.unwrap_err().to_string().contains("doesn't lead"));
+        assert!(attempts.load(Ordering::SeqCst) < 100, "only the read was tried to the end");
     }
 }

@@ -3,10 +3,11 @@
 //! Every change of the Lease carries the resource version that it is based on, so two replicas can't both win. A candidate
 //! takes a Lease over when it has not seen it change for its whole duration by its own clock; hosts' clocks are never
 //! compared. A leader may write until [`RENEW_DEADLINE`] after the start of its last successful renewal, which ends before a
-//! successor can begin; [`Leadership`] is asked before every write.
+//! successor can begin; [`Leadership`] is asked before every write, and at that time ends both what is still being written and the
+//! process.
 
 use std::{
-    sync::{Arc, RwLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,6 +17,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{Api, Client, api::PostParams};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{context::FIELD_MANAGER, error::chain};
@@ -31,7 +33,7 @@ pub const PERIOD: Duration = Duration::from_secs(2);
 /// A call that takes longer has failed.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum State {
     Alone,
     /// Not a candidate yet: what the process needs first isn't there.
@@ -46,25 +48,25 @@ enum State {
 
 /// Whether this process leads, now; clones share the answer.
 #[derive(Clone, Debug)]
-pub struct Leadership(Arc<RwLock<State>>);
+pub struct Leadership(Arc<watch::Sender<State>>);
 
 impl Leadership {
     /// Leads always: there is no election.
     #[must_use]
     pub fn alone() -> Self {
-        Self(Arc::new(RwLock::new(State::Alone)))
+        Self(Arc::new(watch::Sender::new(State::Alone)))
     }
 
     /// Leads only while elected; no candidate before [`Election::won`] is asked.
     #[must_use]
     pub fn elected() -> Self {
-        Self(Arc::new(RwLock::new(State::Preparing)))
+        Self(Arc::new(watch::Sender::new(State::Preparing)))
     }
 
     /// Whether this process may write.
     #[must_use]
     pub fn holds(&self) -> bool {
-        match *self.read() {
+        match *self.0.borrow() {
             State::Alone => true,
             State::Preparing | State::Candidate { .. } => false,
             State::Leader { until } => Instant::now() < until,
@@ -79,7 +81,7 @@ impl Leadership {
     }
 
     fn is_healthy_at(&self, now: Instant) -> bool {
-        match *self.read() {
+        match *self.0.borrow() {
             State::Alone | State::Preparing => true,
             State::Candidate { looked } => now.saturating_duration_since(looked) < LEASE_DURATION * 2,
             State::Leader { until } => now < until,
@@ -96,12 +98,33 @@ impl Leadership {
         self.write(State::Candidate { looked: Instant::now() });
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
-        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Returns as soon as this process may not write: at the time until which it leads, unless that is put off before.
+    pub async fn ended(&self) {
+        let mut states = self.0.subscribe();
+        loop {
+            let until = match *states.borrow_and_update() {
+                State::Alone => None,
+                State::Preparing | State::Candidate { .. } => return,
+                State::Leader { until } => Some(until),
+            };
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return;
+            }
+            let timer = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = states.changed() => {}
+                () = timer => {}
+            }
+        }
     }
 
     fn write(&self, state: State) {
-        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = state;
+        self.0.send_replace(state);
     }
 }
 
@@ -189,8 +212,24 @@ impl Election {
         }
     }
 
-    /// Renews until the leadership is lost (returns false) or `shutdown` comes (returns true).
+    /// Renews until the leadership is lost (returns false) or `shutdown` comes (returns true). It is lost at the very time until
+    /// which it was ours, whatever a renewal under way may still wait for.
     pub async fn keep(&mut self, shutdown: &CancellationToken) -> bool {
+        let leadership = self.leadership.clone();
+        let kept = tokio::select! {
+            () = leadership.ended() => {
+                tracing::warn!("the Lease {LEASE} was not renewed in time");
+                false
+            }
+            kept = self.renew(shutdown) => kept,
+        };
+        if !kept {
+            leadership.end();
+        }
+        kept
+    }
+
+    async fn renew(&mut self, shutdown: &CancellationToken) -> bool {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return true,
@@ -198,15 +237,8 @@ impl Election {
             }
             match self.attempt().await {
                 Ok(true) => {}
-                Ok(false) => {
-                    self.leadership.end();
-                    return false;
-                }
+                Ok(false) => return false,
                 Err(error) => tracing::warn!("the Lease {LEASE} could not be renewed: {}", chain(&error)),
-            }
-            if !self.leadership.holds() {
-                self.leadership.end();
-                return false;
             }
         }
     }
@@ -328,8 +360,45 @@ mod tests {
         assert!(leadership.is_healthy() && !leadership.is_healthy_at(later), "a candidate looks");
     }
 
-    async fn nobody() -> Result<http::Response<kube::client::Body>, std::io::Error> {
-        Err(std::io::ErrorKind::ConnectionRefused.into())
+    #[tokio::test]
+    async fn a_leader_leaves_at_the_end_of_its_lease_though_its_renewal_gets_no_answer() {
+        let leadership = Leadership::elected();
+        let silence = |_: http::Request<kube::client::Body>| std::future::pending::<Answer>();
+        let client = Client::new(tower::service_fn(silence), "ops");
+        let mut election = Election::new(client, "ops", "me".into(), leadership.clone());
+        let begin = Instant::now();
+        // Once within the pause, once within a call.
+        for lease in [Duration::from_millis(200), PERIOD + Duration::from_millis(200)] {
+            leadership.extend(Instant::now() + lease);
+            assert!(!election.keep(&CancellationToken::new()).await);
+            assert!(!leadership.holds());
+        }
+        assert!(begin.elapsed() < PERIOD + Duration::from_secs(1), "{:?}", begin.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_renewal_puts_the_end_off_and_giving_up_brings_it_on() {
+        let (leadership, begin) = (Leadership::elected(), Instant::now());
+        leadership.extend(begin + Duration::from_millis(100));
+        let renewed = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            leadership.extend(begin + Duration::from_mins(1));
+            tokio::time::sleep(Duration::from_millis(180)).await;
+            leadership.end();
+        };
+        tokio::join!(leadership.ended(), renewed);
+        assert!(begin.elapsed() >= Duration::from_millis(200));
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        leadership.ended().await;
+        let alone = Leadership::alone();
+        let alone = tokio::time::timeout(Duration::from_millis(20), alone.ended()).await;
+        assert!(alone.is_err(), "without an election nothing ends");
+    }
+
+    type Answer = Result<http::Response<kube::client::Body>, std::io::Error>;
+
+    fn nobody() -> std::future::Ready<Answer> {
+        std::future::ready(Err(std::io::ErrorKind::ConnectionRefused.into()))
     }
 
     #[test]
