@@ -1,5 +1,7 @@
 //! What every reconciler has at hand, and the names that they share.
 
+use std::time::Duration;
+
 use kube::{
     Client,
     runtime::{
@@ -36,6 +38,11 @@ pub const REGISTRY_NAMESPACE_LABEL: &str = crds::names::REGISTRY_NAMESPACE_LABEL
 /// Labels that together say that an object is the operator's, and for which registry.
 pub const IDENTITY_LABELS: [&str; 4] = [MANAGED_BY_LABEL, COMPONENT_LABEL, REGISTRY_LABEL, REGISTRY_NAMESPACE_LABEL];
 
+/// Longest time of a pass. The API client has no time limit of its own for answers, so a connection that was dropped on the way
+/// would hold a pass up until the kernel gives in. One that gets answers needs seconds; the slowest reads every pod of a large
+/// cluster, page by page.
+pub const LONGEST_PASS: Duration = Duration::from_mins(2);
+
 /// What every reconciler has at hand.
 pub struct Context {
     /// Client whose writes pass only while this process leads.
@@ -48,6 +55,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Counts.
     pub metrics: Metrics,
+    /// Time after which a pass is given up: [`LONGEST_PASS`], less in tests.
+    pub longest_pass: Duration,
     /// Failures in a row, by [`crate::error::key`].
     pub backoff: Backoffs,
     /// All Package objects, as last seen.
@@ -80,6 +89,7 @@ impl Context {
             settings,
             agents: Agents::default(),
             metrics,
+            longest_pass: LONGEST_PASS,
             backoff: Backoffs::default(),
             packages,
             registries,

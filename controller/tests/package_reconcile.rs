@@ -6,7 +6,10 @@ mod package_world;
 use std::time::{Duration, Instant};
 
 use api::{FailureReason, State};
-use controller::package::{Error, adoption, sweep, validate};
+use controller::{
+    error::{Classified, Policy},
+    package::{Error, adoption, sweep, validate},
+};
 use kube::runtime::{controller::Action, reflector::ObjectRef};
 use package_world::{World, uid};
 use serde_json::{Value, json};
@@ -53,6 +56,24 @@ async fn adopt(world: &mut World) -> usize {
 
 const LONG_AGO: &str = "2026-01-01T00:00:00Z";
 const NEVER: &str = "2999-01-01T00:00:00Z";
+
+#[tokio::test]
+async fn a_pass_that_gets_no_answer_is_given_up_and_the_next_one_asks_the_server_anew() {
+    const STATUS: &str = "/apis/registry.dcos.io/v1alpha1/namespaces/apps/packages/redis/status";
+    let mut world = published().await;
+    world.hurry(Duration::from_millis(100));
+    world.cluster.lock().unwrap().silent.push(STATUS.to_owned());
+    let mut object = world.object("redis").unwrap();
+    object["status"]["conditions"] = json!([]);
+    world.put(object);
+    let given_up = tokio::time::timeout(Duration::from_secs(10), world.pass("redis")).await.unwrap().unwrap_err();
+    assert_eq!((given_up.reason(), given_up.policy()), ("TimedOut", Policy::Transient));
+    world.calls();
+    world.cluster.lock().unwrap().silent.clear();
+    world.hurry(Duration::from_mins(1));
+    world.pass("redis").await.unwrap();
+    assert_eq!(world.calls(), [format!("GET {}", uid("redis"))], "what is known may be old");
+}
 
 #[tokio::test]
 async fn a_package_goes_from_its_declaration_to_ready_and_is_then_left_alone() {

@@ -6,7 +6,10 @@ mod registry_world;
 
 use std::{sync::Arc, time::Duration};
 
-use controller::{error::Classified, trust::writer};
+use controller::{
+    error::{Classified, Policy},
+    trust::writer,
+};
 use registry_world::{
     ACCOUNT, AGENTS, AUTHORITY, BUDGET, CA_CONFIG_MAP, CLAIM, CREDENTIALS, DEPLOYMENT, PUBLISHER, PUBLISHER_BINDING,
     REGISTRY, REVIEWER, SERVICE, SERVING, TRUST_LIST, World,
@@ -484,6 +487,39 @@ async fn nodes_are_told_of_a_registry_and_told_to_forget_it_before_it_goes() {
     assert_eq!(listed(&world), Some(Vec::new()));
     assert!(world.object(REVIEWER).is_none());
     assert!(world.object(AGENTS).is_some(), "agents clean up and stay");
+    writer.abort();
+}
+
+#[tokio::test]
+async fn a_pass_that_gets_no_answer_is_given_up_and_the_next_one_ends_it() {
+    let mut world = World::begin(&no_trust());
+    world.hurry(Duration::from_millis(100));
+    world.pass().await.unwrap();
+    for path in [CLAIM, DEPLOYMENT] {
+        world.cluster.lock().unwrap().silent.insert(path.to_owned());
+        let given_up = tokio::time::timeout(Duration::from_secs(10), world.pass()).await.unwrap().unwrap_err();
+        assert_eq!((given_up.reason(), given_up.policy()), ("TimedOut", Policy::Transient));
+        world.cluster.lock().unwrap().silent.clear();
+    }
+    world.hurry(Duration::from_mins(1));
+    world.settle().await;
+    for child in CHILDREN {
+        assert!(world.object(child).is_some(), "{child} is missing");
+    }
+}
+
+#[tokio::test]
+async fn what_nodes_trust_is_written_although_one_answer_never_came() {
+    let mut world = World::begin(&json!({}));
+    world.hurry(Duration::from_millis(100));
+    world.cluster.lock().unwrap().silent.insert(TRUST_LIST.to_owned());
+    let trust = Arc::clone(&world.context.trust);
+    let writer = tokio::spawn(writer::run(Arc::clone(&world.context.shared), Arc::clone(&trust), world.store.clone()));
+    assert!(until(&world, |_| trust.snapshot().failure.is_some()).await);
+    assert!(trust.snapshot().failure.as_ref().unwrap().contains("no answer"), "{:?}", trust.snapshot().failure);
+    world.cluster.lock().unwrap().silent.clear();
+    trust.ring();
+    assert!(until(&world, |_| trust.snapshot().looked).await);
     writer.abort();
 }
 

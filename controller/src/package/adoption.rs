@@ -79,9 +79,15 @@ fn is_due(registry: &PackageRegistry) -> bool {
 }
 
 async fn look(registry: ServingRegistry, context: &Context) {
-    if let Err(error) = adopt(&registry, context).await {
+    let looked = tokio::time::timeout(context.longest_pass, adopt(&registry, context)).await;
+    let failure = match looked {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(chain(&error)),
+        Err(_) => Some("no answer in time".to_owned()),
+    };
+    if let Some(failure) = failure {
         let (namespace, name) = (registry.object.namespace().unwrap_or_default(), registry.object.name_any());
-        tracing::debug!("uploads of registry {namespace}/{name} could not be looked for: {}", chain(&error));
+        tracing::debug!("uploads of registry {namespace}/{name} could not be looked for: {failure}");
     }
 }
 

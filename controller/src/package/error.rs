@@ -115,6 +115,12 @@ pub enum Error {
     /// The content is not withdrawn yet.
     #[snafu(display("the content is being withdrawn"))]
     Withdrawing,
+    /// The pass was given up.
+    #[snafu(display("the pass was given up after {} s: the API server or the registry doesn't answer", after.as_secs()))]
+    TimedOut {
+        /// Time that it had.
+        after: Duration,
+    },
     /// The finalizer could not be set or taken away.
     #[snafu(display("the finalizer could not be changed"))]
     Finalizer {
@@ -135,7 +141,11 @@ impl Classified for Error {
             Self::AlreadyDeclared { .. } => Policy::Stalled { after: RIVAL_RETRY },
             Self::InvalidSpec { .. } => Policy::Stalled { after: SPEC_RETRY },
             Self::ContentMissing { .. } => Policy::Stalled { after: UPLOAD_RETRY },
-            Self::Read { .. } | Self::Server { .. } | Self::Status { .. } | Self::Finalizer { .. } => Policy::Transient,
+            Self::Read { .. }
+            | Self::Server { .. }
+            | Self::Status { .. }
+            | Self::Finalizer { .. }
+            | Self::TimedOut { .. } => Policy::Transient,
         }
     }
 
@@ -154,6 +164,7 @@ impl Classified for Error {
             Self::InUse { .. } => crds::reason::IN_USE,
             Self::Withdrawing => "Withdrawing",
             Self::Finalizer { .. } => "FinalizerFailed",
+            Self::TimedOut { .. } => "TimedOut",
         }
     }
 }

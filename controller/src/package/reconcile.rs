@@ -44,21 +44,27 @@ impl PackageContext {
     }
 }
 
-/// One pass.
+/// One pass, given up when it takes too long: the next one begins from what is.
 ///
 /// # Errors
 /// Why the Package isn't where it should be; its status says the same.
 pub async fn reconcile(package: Arc<Package>, context: Arc<PackageContext>) -> Result<Action, Error> {
     let begin = Instant::now();
     let api: Api<Package> = Api::namespaced(context.shared.client.clone(), &package.namespace().unwrap_or_default());
-    let result = finalizer(&api, names::PACKAGE_FINALIZER, package, |event| async {
+    let uid = package.uid().unwrap_or_default();
+    let pass = finalizer(&api, names::PACKAGE_FINALIZER, package, |event| async {
         match event {
             Event::Apply(package) => pass(&api, &package, &context).await,
             Event::Cleanup(package) => withdraw(&package, &context).await,
         }
-    })
-    .await;
+    });
+    let longest = context.shared.longest_pass;
+    let result = tokio::time::timeout(longest, pass).await;
     context.shared.metrics.reconciled("Package", begin.elapsed());
+    let result = result.map_err(|_| {
+        context.memory.change(&uid, super::memory::Entry::doubt);
+        Error::TimedOut { after: longest }
+    })?;
     result.map_err(|error| match error {
         finalizer::Error::ApplyFailed(error) | finalizer::Error::CleanupFailed(error) => error,
         finalizer::Error::AddFinalizer(source) | finalizer::Error::RemoveFinalizer(source) => {

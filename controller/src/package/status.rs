@@ -345,7 +345,11 @@ impl Draft {
             Error::Withdrawing | Error::InUse { .. } => {
                 (reason::PROGRESSING, Activity::Reconciling(reason::PROGRESSING))
             }
-            Error::Read { .. } | Error::Server { .. } | Error::Status { .. } | Error::Finalizer { .. } => {
+            Error::Read { .. }
+            | Error::Server { .. }
+            | Error::Status { .. }
+            | Error::Finalizer { .. }
+            | Error::TimedOut { .. } => {
                 (reason::PROGRESSING_WITH_RETRY, Activity::Reconciling(reason::PROGRESSING_WITH_RETRY))
             }
         };

@@ -57,6 +57,12 @@ pub enum Error {
     /// Nodes are still told of the registry that is going.
     #[snafu(display("nodes are still told of the registry"))]
     StillTrusted,
+    /// The pass was given up.
+    #[snafu(display("the pass was given up after {} s: the API server doesn't answer", after.as_secs()))]
+    TimedOut {
+        /// Time that it had.
+        after: Duration,
+    },
     /// The finalizer could not be set or taken away.
     #[snafu(display("the finalizer could not be changed"))]
     Finalizer {
@@ -74,7 +80,11 @@ impl Classified for Error {
             Self::StillTrusted | Self::Child { source: apply::Error::Leaving { .. } } => {
                 Policy::Waiting { after: LEAVING_RETRY }
             }
-            Self::Read { .. } | Self::Child { .. } | Self::Status { .. } | Self::Finalizer { .. } => Policy::Transient,
+            Self::Read { .. }
+            | Self::Child { .. }
+            | Self::Status { .. }
+            | Self::Finalizer { .. }
+            | Self::TimedOut { .. } => Policy::Transient,
         }
     }
 
@@ -88,6 +98,7 @@ impl Classified for Error {
             Self::Status { .. } => "StatusFailed",
             Self::StillTrusted => "StillTrusted",
             Self::Finalizer { .. } => "FinalizerFailed",
+            Self::TimedOut { .. } => "TimedOut",
         }
     }
 }

@@ -49,7 +49,7 @@ pub struct RegistryContext {
     pub trust: Arc<Trust>,
 }
 
-/// One pass.
+/// One pass, given up when it takes too long: the next one begins from what is.
 ///
 /// # Errors
 /// Why not everything is in place; the status says the same.
@@ -59,14 +59,16 @@ pub async fn reconcile(registry: Arc<PackageRegistry>, context: Arc<RegistryCont
     context.trust.ring();
     let namespace = registry.namespace().unwrap_or_default();
     let api: Api<PackageRegistry> = Api::namespaced(context.shared.client.clone(), &namespace);
-    let result = finalizer(&api, names::REGISTRY_FINALIZER, registry, |event| async {
+    let pass = finalizer(&api, names::REGISTRY_FINALIZER, registry, |event| async {
         match event {
             Event::Apply(registry) => Box::pin(pass(&registry, &context)).await,
             Event::Cleanup(registry) => cleanup(&registry, &context).await,
         }
-    })
-    .await;
+    });
+    let longest = context.shared.longest_pass;
+    let result = tokio::time::timeout(longest, pass).await;
     context.shared.metrics.reconciled("PackageRegistry", begin.elapsed());
+    let result = result.map_err(|_| Error::TimedOut { after: longest })?;
     result.map_err(|error| match error {
         finalizer::Error::ApplyFailed(error) | finalizer::Error::CleanupFailed(error) => error,
         finalizer::Error::AddFinalizer(source) | finalizer::Error::RemoveFinalizer(source) => {

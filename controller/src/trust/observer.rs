@@ -83,7 +83,12 @@ async fn pass(
     written: &Written,
     silences: &mut Silences,
 ) -> Duration {
-    match observe(context, http, written, silences).await {
+    let Ok(observed) = tokio::time::timeout(context.longest_pass, observe(context, http, written, silences)).await
+    else {
+        tracing::debug!("the node trust agents can't be observed: no answer in time");
+        return LATER;
+    };
+    match observed {
         Ok(observation) => {
             let complete = observation.as_ref().is_some_and(Observation::is_complete);
             trust.update(|snapshot| {

@@ -38,6 +38,8 @@ enum Error {
     Read { namespace: String, source: Box<kube::Error> },
     #[snafu(display("node trust can't be written"))]
     Write { source: apply::Error },
+    #[snafu(display("node trust can't be read or written: the API server gave no answer for {} s", after.as_secs()))]
+    TimedOut { after: Duration },
     #[snafu(display("the list of what nodes trust has no JSON form"))]
     Form { source: serde_json::Error },
 }
@@ -51,7 +53,9 @@ pub async fn run(context: Arc<Context>, trust: Arc<Trust>, registries: Store<Pac
         let _ = tokio::time::timeout(Duration::from_secs(1), trust.rung()).await;
     }
     loop {
-        let wait = match Box::pin(pass(&context, &trust, &registries)).await {
+        let longest = context.longest_pass;
+        let pass = tokio::time::timeout(longest, Box::pin(pass(&context, &trust, &registries))).await;
+        let wait = match pass.unwrap_or_else(|_| TimedOutSnafu { after: longest }.fail()) {
             Ok(()) => RESYNC,
             Err(error) => {
                 let failure = chain(&error);

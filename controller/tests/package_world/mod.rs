@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use api::{Declaration, DeclarationSpec, PackageImage, Progress, PublishedPackage, State as Stage};
@@ -69,6 +70,8 @@ pub struct ClusterState {
     pub writes: Vec<String>,
     /// Token requests.
     pub tokens: usize,
+    /// Paths of which calls are never answered.
+    pub silent: Vec<String>,
     /// Paths that nobody may read.
     pub forbidden: Vec<String>,
 }
@@ -130,6 +133,12 @@ impl World {
     fn set_registry_object(&mut self, object: Value) {
         self.registries.apply_watcher_event(&Event::Apply(serde_json::from_value(object.clone()).unwrap()));
         self.cluster.lock().unwrap().objects.insert(format!("{API}/packageregistries/main"), object);
+    }
+
+    /// Lets a pass wait for answers only for so long.
+    pub fn hurry(&mut self, longest: Duration) {
+        let context = Arc::get_mut(&mut self.context).unwrap();
+        Arc::get_mut(&mut context.shared).unwrap().longest_pass = longest;
     }
 
     /// Address of the fake server.
@@ -380,6 +389,10 @@ fn client(cluster: Arc<Mutex<ClusterState>>) -> Client {
         let cluster = Arc::clone(&cluster);
         async move {
             let (parts, body) = request.into_parts();
+            let is_silent = cluster.lock().unwrap().silent.iter().any(|path| path == parts.uri.path());
+            if is_silent {
+                std::future::pending::<()>().await;
+            }
             let body = body.collect_bytes().await.unwrap();
             let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
             let (status, answer) = cluster.lock().unwrap().answer(&parts.method, parts.uri.path(), &body);

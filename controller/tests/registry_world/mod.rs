@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use controller::{
@@ -68,6 +69,8 @@ pub struct Cluster {
     pub writes: Vec<String>,
     /// Paths that nobody may write.
     pub forbidden: BTreeSet<String>,
+    /// Paths of which calls are never answered.
+    pub silent: BTreeSet<String>,
     created: u32,
 }
 
@@ -174,6 +177,12 @@ impl World {
         self.writes();
     }
 
+    /// Lets a pass wait for answers only for so long.
+    pub fn hurry(&mut self, longest: Duration) {
+        let context = Arc::get_mut(&mut self.context).unwrap();
+        Arc::get_mut(&mut context.shared).unwrap().longest_pass = longest;
+    }
+
     /// Takes the mutating calls so far.
     pub fn writes(&self) -> Vec<String> {
         std::mem::take(&mut self.cluster.lock().unwrap().writes)
@@ -218,6 +227,10 @@ fn client(cluster: Arc<Mutex<Cluster>>) -> Client {
         let cluster = Arc::clone(&cluster);
         async move {
             let (parts, body) = request.into_parts();
+            let is_silent = cluster.lock().unwrap().silent.contains(parts.uri.path());
+            if is_silent {
+                std::future::pending::<()>().await;
+            }
             let body = body.collect_bytes().await.unwrap();
             let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
             let (status, answer) = cluster.lock().unwrap().answer(&parts, &body);
