@@ -1,6 +1,10 @@
 //! Exponential backoff per object: kube's `error_policy` gets no count of attempts.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// First delay.
 pub const FIRST: Duration = Duration::from_secs(1);
@@ -27,26 +31,55 @@ pub fn random() -> u64 {
     u64::try_from(uuid::Uuid::new_v4().as_u128() & u128::from(u64::MAX)).unwrap_or_default()
 }
 
+/// Lost races in a row that are tried again at once.
+pub const RACES: u32 = 5;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Streak {
+    failures: u32,
+    races: u32,
+}
+
 /// Failures in a row, by object.
 #[derive(Debug, Default)]
 pub struct Backoffs {
-    failures: Mutex<HashMap<String, u32>>,
+    streaks: Mutex<HashMap<String, Streak>>,
 }
 
 impl Backoffs {
     /// Counts a failure of `key` and says how long to wait.
     #[must_use]
     pub fn next(&self, key: &str) -> Duration {
-        let mut failures = self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let count = failures.entry(key.to_owned()).or_default();
+        let mut streaks = self.streaks();
+        let count = &mut streaks.entry(key.to_owned()).or_default().failures;
         let wait = jittered(delay(*count), random());
         *count = count.saturating_add(1);
         wait
     }
 
+    /// Counts a race that `key` lost; whether it is one of the first [`RACES`] in a row. Whoever loses more may never win.
+    #[must_use]
+    pub fn is_early_race(&self, key: &str) -> bool {
+        let mut streaks = self.streaks();
+        let count = &mut streaks.entry(key.to_owned()).or_default().races;
+        *count = count.saturating_add(1);
+        *count <= RACES
+    }
+
+    /// Forgets the races that `key` lost: it came to something else.
+    pub fn end_races(&self, key: &str) {
+        if let Some(streak) = self.streaks().get_mut(key) {
+            streak.races = 0;
+        }
+    }
+
     /// Forgets the failures of `key`: it succeeded, or it is gone.
     pub fn reset(&self, key: &str) {
-        self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(key);
+        self.streaks().remove(key);
+    }
+
+    fn streaks(&self) -> MutexGuard<'_, HashMap<String, Streak>> {
+        self.streaks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -44,7 +44,10 @@ where
     let kind = K::kind(&());
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
-    if is_lost_race(error) {
+    let key = key(object.as_ref());
+    if !is_lost_race(error) {
+        context.backoff.end_races(&key);
+    } else if context.backoff.is_early_race(&key) {
         tracing::debug!(object.kind = %kind, object.namespace = namespace, object.name = name, "{kind} {namespace}/{name} has changed meanwhile: {}", chain(error));
         return Action::requeue(AFTER_LOST_RACE);
     }
@@ -54,7 +57,7 @@ where
     }
     let after = match error.policy() {
         Policy::Stalled { after } | Policy::Waiting { after } => after,
-        Policy::Transient => context.backoff.next(&key(object.as_ref())),
+        Policy::Transient => context.backoff.next(&key),
     };
     let message = chain(error);
     if waits {
@@ -66,7 +69,7 @@ where
 }
 
 /// Whether the API server refused since the object is another one than we saw, which is no failure: the next pass sees it as
-/// it is. Finalizers are changed by JSON patches that test what they change; a failed test is a 422.
+/// it is; unless it is always refused so, say by a webhook. Finalizers are changed by JSON patches that test what they change; a failed test is a 422.
 #[must_use]
 pub fn is_lost_race(error: &(dyn StdError + 'static)) -> bool {
     let mut cause = Some(error);
@@ -155,6 +158,47 @@ mod tests {
             .unwrap();
         }
         assert!(!is_lost_race(&Wrapped::Any { source: Box::new(invalid) }));
+    }
+
+    impl Classified for Wrapped {
+        fn policy(&self) -> Policy {
+            Policy::Transient
+        }
+
+        fn reason(&self) -> &'static str {
+            "Test"
+        }
+    }
+
+    #[tokio::test]
+    async fn races_that_are_lost_without_end_back_off_like_any_failure() {
+        let nobody = |_: http::Request<kube::client::Body>| async {
+            Err::<http::Response<kube::client::Body>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionRefused))
+        };
+        let context = Context::new(
+            kube::Client::new(tower::service_fn(nobody), "ops"),
+            crate::registry::fixtures::settings(),
+            crate::metrics::Metrics::new(),
+            None,
+            kube::runtime::reflector::store().0,
+            kube::runtime::reflector::store().0,
+        );
+        let object = Arc::new(crate::registry::fixtures::registry("{}"));
+        let race = Wrapped::Boxed { source: Box::new(answered(409, "Conflict")) };
+        let at_once = Action::requeue(AFTER_LOST_RACE);
+        let lose = || on_error(&object, &race, &context);
+        for _ in 0..crate::backoff::RACES {
+            assert_eq!(lose(), at_once);
+        }
+        for _ in 0..5 {
+            assert_ne!(lose(), at_once);
+        }
+        assert!(context.backoff.next(&key(object.as_ref())) > Duration::from_secs(10));
+        assert!(context.metrics.text().contains("reason=\"Test\"} 5"));
+
+        let refused = Wrapped::Boxed { source: Box::new(answered(403, "Forbidden")) };
+        let _ = on_error(&object, &refused, &context);
+        assert_eq!(lose(), at_once, "what was refused otherwise is no race in a row");
     }
 
     #[test]

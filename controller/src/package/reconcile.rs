@@ -26,7 +26,7 @@ use super::{
     upload, validate,
     withdraw::withdraw,
 };
-use crate::{apply as objects, context::Context, event};
+use crate::{apply as objects, context::Context, error::key, event};
 
 /// What the Package reconciler has at hand.
 pub struct PackageContext {
@@ -51,7 +51,7 @@ impl PackageContext {
 pub async fn reconcile(package: Arc<Package>, context: Arc<PackageContext>) -> Result<Action, Error> {
     let begin = Instant::now();
     let api: Api<Package> = Api::namespaced(context.shared.client.clone(), &package.namespace().unwrap_or_default());
-    let uid = package.uid().unwrap_or_default();
+    let (uid, key) = (package.uid().unwrap_or_default(), key(package.as_ref()));
     let pass = finalizer(&api, names::PACKAGE_FINALIZER, package, |event| async {
         match event {
             Event::Apply(package) => pass(&api, &package, &context).await,
@@ -65,6 +65,9 @@ pub async fn reconcile(package: Arc<Package>, context: Arc<PackageContext>) -> R
         context.memory.change(&uid, super::memory::Entry::doubt);
         Error::TimedOut { after: longest }
     })?;
+    if result.is_ok() {
+        context.shared.backoff.end_races(&key);
+    }
     result.map_err(|error| match error {
         finalizer::Error::ApplyFailed(error) | finalizer::Error::CleanupFailed(error) => error,
         finalizer::Error::AddFinalizer(source) | finalizer::Error::RemoveFinalizer(source) => {
