@@ -10,6 +10,7 @@ use controller::{
     error::{Classified, Policy},
     trust::writer,
 };
+use kube::runtime::controller::Action;
 use registry_world::{
     ACCOUNT, AGENTS, AUTHORITY, BUDGET, CA_CONFIG_MAP, CLAIM, CREDENTIALS, DEPLOYMENT, PUBLISHER, PUBLISHER_BINDING,
     REGISTRY, REVIEWER, SERVICE, SERVING, TRUST_LIST, World,
@@ -44,6 +45,15 @@ async fn a_new_registry_gets_every_child_and_undisturbed_passes_write_nothing() 
     assert_eq!(message, "serves at https://registry.demo.svc");
     world.pass().await.unwrap();
     assert_eq!(world.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_registry_that_starts_is_looked_at_every_three_seconds_and_a_ready_one_every_thirty() {
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    assert_eq!(world.pass().await.unwrap(), Action::requeue(Duration::from_secs(3)));
+    world.start();
+    assert_eq!(world.pass().await.unwrap(), Action::requeue(Duration::from_secs(30)));
 }
 
 #[tokio::test]

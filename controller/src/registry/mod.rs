@@ -2,7 +2,7 @@
 //! says, and the status says how far that is.
 //!
 //! [`dereference`] → [`validate`] → [`build`] → [`mod@apply`] → [`status`], driven by [`reconcile`]. [`certificates`] joins
-//! the certificate plan to the registry, [`finalize`] takes back what lives elsewhere, [`reports`] asks the serving pods for what they know.
+//! the certificate plan to the registry, [`finalize`] takes back what lives elsewhere, [`poll`] says when to look again, [`reports`] asks the serving pods for what they know.
 
 pub mod apply;
 pub mod build;
@@ -13,6 +13,7 @@ pub mod finalize;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod names;
+pub mod poll;
 pub mod reconcile;
 pub mod reports;
 pub mod run;

@@ -23,6 +23,7 @@ use super::{
     error::Error,
     finalize::finalize,
     names::Names,
+    poll::Polls,
     reports,
     status::{self, Findings, certificate::Certificates, serving},
     validate::{Storage, Validated, validate},
@@ -38,8 +39,6 @@ use crate::{
 
 /// Time until the next look at a registry that is as it should be. Secrets are read again then: they aren't watched.
 const RESYNC: Duration = Duration::from_secs(30);
-/// The same while something is on its way. What is watched is seen at once; this is for pods and Events.
-const SOON: Duration = Duration::from_secs(3);
 
 /// What the reconciler has at hand.
 pub struct RegistryContext {
@@ -47,6 +46,16 @@ pub struct RegistryContext {
     pub shared: Arc<Context>,
     /// Node trust.
     pub trust: Arc<Trust>,
+    /// When to look again at what isn't as it should be.
+    pub polls: Polls,
+}
+
+impl RegistryContext {
+    /// A context that knows nothing yet.
+    #[must_use]
+    pub fn new(shared: Arc<Context>, trust: Arc<Trust>) -> Self {
+        Self { shared, trust, polls: Polls::default() }
+    }
 }
 
 /// One pass, given up when it takes too long: the next one begins from what is.
@@ -82,6 +91,7 @@ async fn cleanup(registry: &PackageRegistry, context: &RegistryContext) -> Resul
     let snapshot = context.trust.snapshot();
     let action = finalize(&context.shared.client, registry, &snapshot).await?;
     context.shared.backoff.reset(&key(registry));
+    context.polls.forget(&key(registry));
     Ok(action)
 }
 
@@ -95,26 +105,34 @@ async fn pass(registry: &PackageRegistry, context: &RegistryContext) -> Result<A
             Err(error) => (status::after_error(registry, &error, now), Err(error)),
         }
     };
-    publish(registry, &status, context).await?;
-    result?;
-    context.shared.backoff.reset(&key(registry));
+    let changed = publish(registry, &status, context).await?;
+    let key = key(registry);
     let settled = registry.spec.suspend || condition::is_true(&status.conditions, READY);
-    Ok(Action::requeue(if settled { RESYNC } else { SOON }))
+    let after = if settled {
+        context.polls.forget(&key);
+        RESYNC
+    } else {
+        context.polls.next(&key, changed, Instant::now())
+    };
+    result?;
+    context.shared.backoff.reset(&key);
+    Ok(Action::requeue(after))
 }
 
+/// True when the status changed.
 async fn publish(
     registry: &PackageRegistry,
     status: &PackageRegistryStatus,
     context: &RegistryContext,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     if !status::write(&context.shared.client, registry, status).await? {
-        return Ok(());
+        return Ok(false);
     }
     let before = registry.status.as_ref().map_or(&[][..], |status| &status.conditions);
     if let Some(event) = event::for_transition(before, &status.conditions, "Reconcile") {
         event::publish(&context.shared, registry, &event).await;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The five steps. An error of a single child comes beside the status that tells it.

@@ -33,7 +33,7 @@ const CONCURRENCY: u16 = 8;
 /// Runs until `shutdown`; passes under way end first.
 pub async fn run(shared: Arc<Context>, shutdown: CancellationToken) {
     let trust = Arc::new(Trust::default());
-    let context = Arc::new(RegistryContext { shared: Arc::clone(&shared), trust: Arc::clone(&trust) });
+    let context = Arc::new(RegistryContext::new(Arc::clone(&shared), Arc::clone(&trust)));
     let controller = controller(&shared);
     let registries = controller.store();
     let tasks = [

@@ -107,7 +107,7 @@ impl World {
             Context::new(client(Arc::clone(&cluster)), settings, Metrics::new(), None, packages, store.clone());
         let mut world = Self {
             cluster,
-            context: Arc::new(RegistryContext { shared: Arc::new(shared), trust: Arc::new(Trust::default()) }),
+            context: Arc::new(RegistryContext::new(Arc::new(shared), Arc::new(Trust::default()))),
             store,
             registries,
         };
