@@ -23,6 +23,7 @@ pub mod quantity;
 pub mod rbac;
 pub mod registry;
 pub mod server_client;
+pub mod tasks;
 pub mod token;
 pub mod trust;
 pub mod watch;

@@ -24,6 +24,8 @@ use tracing_subscriber::EnvFilter;
 /// What ends the process early.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// Said when a controller ends that nobody told to.
+const ENDED: &str = "a controller ended by itself";
 /// Longest time for passes under way after a signal; shorter than the leader's right to write lasts.
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -90,7 +92,12 @@ async fn run(mut arguments: Arguments) -> Result<(), Failure> {
     } else {
         admin.metrics.set_leader(true);
         let mut controllers = start(&context, &shutdown);
-        shutdown.cancelled().await;
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            Some(_) = controllers.join_next() => if !shutdown.is_cancelled() {
+                return Err(ENDED.into());
+            }
+        }
         finish(&mut controllers).await;
     }
     answers.await??;
@@ -139,7 +146,7 @@ async fn lead(
             if !shutdown.is_cancelled() {
                 shutdown.cancel();
                 election.release().await;
-                return Err("a controller ended by itself".into());
+                return Err(ENDED.into());
             }
             true
         }

@@ -12,15 +12,16 @@ use kube::{
         watcher,
     },
 };
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::reconcile::{PackageContext, reconcile};
-use crate::{context::Context, error::on_error};
+use crate::{context::Context, error::on_error, tasks};
 
 /// Passes at a time.
 const CONCURRENCY: u16 = 16;
 
-/// Runs until `shutdown`; passes under way end first.
+/// Runs until `shutdown`; passes under way end first. Ends before when the search for left content or for uploads does.
 pub async fn run(shared: Arc<Context>, shutdown: CancellationToken) {
     let packages: Api<Package> = Api::all(shared.client.clone());
     let registries: Api<PackageRegistry> = Api::all(shared.client.clone());
@@ -33,26 +34,21 @@ pub async fn run(shared: Arc<Context>, shutdown: CancellationToken) {
         move |package: Package| rivals_of(&package, &shared)
     };
     let context = Arc::new(PackageContext::new(Arc::clone(&shared)));
-    let sweeper = tokio::spawn(super::sweep::run(Arc::clone(&shared), shutdown.clone()));
-    let adopter = tokio::spawn(super::adoption::run(Arc::clone(&shared), shutdown.clone()));
-    Controller::new(packages.clone(), watcher::Config::default())
+    let mut beside = JoinSet::new();
+    beside.spawn(super::sweep::run(Arc::clone(&shared), shutdown.clone()));
+    beside.spawn(super::adoption::run(Arc::clone(&shared), shutdown.clone()));
+    let passes = Controller::new(packages.clone(), watcher::Config::default())
         .watches(registries, watcher::Config::default(), of_registry)
         .watches(packages, watcher::Config::default(), of_rival)
         .with_config(Config::default().concurrency(CONCURRENCY))
-        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(reconcile, |object, error, context| on_error(&object, error, &context.shared), context)
         .for_each(|result| async move {
             if let Err(error) = result {
                 log(&error);
             }
-        })
-        .await;
-    if sweeper.await.is_err() {
-        tracing::error!("the search for left content ended early");
-    }
-    if adopter.await.is_err() {
-        tracing::error!("the search for uploads ended early");
-    }
+        });
+    tasks::beside(passes, beside, &shutdown).await;
 }
 
 /// Reconciler errors are logged where they are handled; the rest, here.

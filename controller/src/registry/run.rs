@@ -18,41 +18,39 @@ use kube::{
         watcher,
     },
 };
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::reconcile::{RegistryContext, reconcile};
 use crate::{
     context::{Context, MANAGED_BY, MANAGED_BY_LABEL, REGISTRY_LABEL, REGISTRY_NAMESPACE_LABEL},
     error::on_error,
+    tasks,
     trust::{Trust, observer, writer},
 };
 
 /// Passes at a time.
 const CONCURRENCY: u16 = 8;
 
-/// Runs until `shutdown`; passes under way end first.
+/// Runs until `shutdown`; passes under way end first. Ends before when a task of node trust does.
 pub async fn run(shared: Arc<Context>, shutdown: CancellationToken) {
     let trust = Arc::new(Trust::default());
     let context = Arc::new(RegistryContext::new(Arc::clone(&shared), Arc::clone(&trust)));
     let controller = controller(&shared);
     let registries = controller.store();
-    let tasks = [
-        tokio::spawn(writer::run(Arc::clone(&shared), Arc::clone(&trust), registries)),
-        tokio::spawn(observer::run(Arc::clone(&shared), Arc::clone(&trust))),
-    ];
-    controller
+    let mut beside = JoinSet::new();
+    beside.spawn(writer::run(Arc::clone(&shared), Arc::clone(&trust), registries));
+    beside.spawn(observer::run(Arc::clone(&shared), Arc::clone(&trust)));
+    let passes = controller
         .reconcile_all_on(trust.changes())
-        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(reconcile, |object, error, context| on_error(&object, error, &context.shared), context)
         .for_each(|result| async move {
             if let Err(error) = result {
                 log(&error);
             }
-        })
-        .await;
-    for task in tasks {
-        task.abort();
-    }
+        });
+    tasks::beside(passes, beside, &shutdown).await;
 }
 
 /// The controller with everything that triggers it. Of Secrets there are only reads by name.
