@@ -240,6 +240,9 @@ async fn a_renamed_account_replaces_the_old_one_once_the_pods_have_it() {
     const RENAMED: &str = "/api/v1/namespaces/demo/serviceaccounts/server";
     let mut world = World::begin(&no_trust());
     world.settle().await;
+    world.start();
+    world.pass().await.unwrap();
+    assert_eq!(world.condition("Ready").0, "True");
     world.edit(REGISTRY, "/spec", json!({"nodeTrust": {"enabled": false}, "serviceAccount": {"name": "server"}}));
     world.cluster.lock().unwrap().forbidden.insert(DEPLOYMENT.to_owned());
     world.pass().await.unwrap_err();
@@ -248,9 +251,39 @@ async fn a_renamed_account_replaces_the_old_one_once_the_pods_have_it() {
 
     world.cluster.lock().unwrap().forbidden.clear();
     world.settle().await;
-    assert!(world.object(ACCOUNT).is_none());
     let pod = &world.object(DEPLOYMENT).unwrap()["spec"]["template"]["spec"];
     assert_eq!(pod["serviceAccountName"], "server");
+    let reviewers = |world: &World| {
+        let subjects = world.object(REVIEWER).unwrap()["subjects"].clone();
+        subjects.as_array().unwrap().iter().map(|subject| subject["name"].clone()).collect::<Vec<_>>()
+    };
+    assert!(world.object(ACCOUNT).is_some(), "the Deployment's status is about the generation before");
+    assert_eq!(reviewers(&world), ["server", "registry"], "older pods still ask for reviews");
+    world.pass().await.unwrap();
+    assert_eq!(world.writes(), Vec::<String>::new());
+
+    world.start();
+    world.pass().await.unwrap();
+    assert!(world.object(ACCOUNT).is_none());
+    world.settle().await;
+    assert_eq!(reviewers(&world), ["server"]);
+    assert!(world.object(PUBLISHER).is_some());
+}
+
+#[tokio::test]
+async fn an_account_that_only_carries_the_labels_gets_no_rights_and_is_left_alone() {
+    const LABELLED: &str = "/api/v1/namespaces/demo/serviceaccounts/labelled";
+    let mut world = World::begin(&no_trust());
+    world.settle().await;
+    let mut labelled = world.object(ACCOUNT).unwrap();
+    labelled["metadata"]["name"] = json!("labelled");
+    labelled["metadata"]["uid"] = json!("foreign");
+    labelled["metadata"].as_object_mut().unwrap().remove("ownerReferences");
+    world.put(LABELLED, labelled.clone());
+    world.start();
+    world.settle().await;
+    assert_eq!(world.object(REVIEWER).unwrap()["subjects"].as_array().unwrap().len(), 1);
+    assert_eq!(world.object(LABELLED).unwrap(), labelled);
 }
 
 #[tokio::test]

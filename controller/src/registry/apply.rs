@@ -13,13 +13,14 @@ use k8s_openapi::{
         rbac::v1::{ClusterRoleBinding, RoleBinding},
     },
 };
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 use snafu::ResultExt;
 
 use super::{
     build::{self, labels},
     dereference::Live,
+    status::serving,
     validate::Validated,
 };
 use crate::apply::{self, Applied, CallSnafu, Error};
@@ -154,8 +155,9 @@ pub async fn deployment(
     deployments.get(name).await.context(CallSnafu { verb: "read", kind: "Deployment", name })
 }
 
-/// Deletes children that an earlier spec named otherwise, or wanted and this one doesn't. Of Services and accounts an old one
-/// stays while what takes its place isn't there: a Service would lose its address, pods their account.
+/// Deletes children that an earlier spec named otherwise, or wanted and this one doesn't. An old Service
+/// stays while what takes its place isn't there, or its address would be lost; the `former` accounts until the newest pods serve,
+/// for the older ones run under them.
 ///
 /// # Errors
 /// When the API server refuses.
@@ -164,6 +166,7 @@ pub async fn prune(
     registry: &Validated,
     foundations: &Foundations,
     deployment: &Outcome<Deployment>,
+    former: &[&ServiceAccount],
 ) -> Outcome<()> {
     let selector = labels::children(registry.names.registry());
     let owner = Some(registry.owner.uid.as_str());
@@ -175,10 +178,13 @@ pub async fn prune(
         Ok(())
     };
     let accounts = async {
-        if foundations.identity.is_ok() && deployment.is_ok() {
-            let server = build::identity::account_name(registry).to_owned();
-            let keep = BTreeSet::from([server, registry.names.publisher()]);
-            apply::prune(&api::<ServiceAccount>(client, &registry.namespace), &selector, owner, &keep).await?;
+        if foundations.identity.is_ok() && deployment.as_ref().is_ok_and(serving::is_available) {
+            for account in former {
+                let name = account.name_any();
+                if apply::delete(&api::<ServiceAccount>(client, &registry.namespace), *account).await? {
+                    tracing::info!(object.name = name, "ServiceAccount {name} is no longer wanted, deleted");
+                }
+            }
         }
         Ok(())
     };

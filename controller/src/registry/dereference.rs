@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use crds::{CaBundleKind, PackageRegistry, S3Storage, Storage, VolumeStorage};
 use k8s_openapi::{
     ByteString,
-    api::core::v1::{ConfigMap, Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret},
+    api::core::v1::{ConfigMap, Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, ServiceAccount},
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use snafu::ResultExt;
@@ -32,6 +32,8 @@ pub struct Live {
     pub node: Option<Node>,
     /// What `storage.s3` refers to.
     pub bucket: BucketObjects,
+    /// Accounts with the labels of the registry's children; an earlier spec may have named that of the pods otherwise.
+    pub accounts: Vec<ServiceAccount>,
 }
 
 /// Keys and values of a Secret or a ConfigMap.
@@ -72,12 +74,15 @@ pub async fn live(client: &Client, registry: &PackageRegistry, namespace: &str, 
             None => Ok(None),
         }
     };
-    let (claim, folder, authority, serving, bucket) = tokio::join!(
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    let children = ListParams::default().labels(&labels::children(names.registry()));
+    let (claim, folder, authority, serving, bucket, accounts) = tokio::join!(
         claim,
         folder(client, registry.spec.storage.volume.as_ref(), names),
         secrets.get_opt(&authority_name),
         secrets.get_opt(&serving_name),
-        bucket(client, namespace, registry.spec.storage.s3.as_ref())
+        bucket(client, namespace, registry.spec.storage.s3.as_ref()),
+        accounts.list(&children)
     );
     let (volume, node) = folder?;
     Ok(Live {
@@ -87,6 +92,7 @@ pub async fn live(client: &Client, registry: &PackageRegistry, namespace: &str, 
         volume,
         node,
         bucket: bucket?,
+        accounts: accounts.context(ReadSnafu { what: "the registry's accounts" })?.items,
     })
 }
 

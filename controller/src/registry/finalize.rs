@@ -306,7 +306,7 @@ mod tests {
         assert!(!is_of(&binding, &key()));
         let registry = fixtures::registry("{}");
         let validated = super::super::validate::validate(&registry, &Live::default(), &fixtures::settings()).unwrap();
-        binding = super::super::build::identity::reviewer_binding(&validated);
+        binding = super::super::build::identity::reviewer_binding(&validated, &[]);
         assert!(is_of(&binding, &key()));
         let other = Key { namespace: "apps".into(), name: "registry".into() };
         assert!(!is_of(&binding, &other));

@@ -147,15 +147,17 @@ async fn steps(
     let mut live = dereference::live(client, registry, &trust_key.namespace, &names).await?;
     let validated = validate(registry, &live, &context.shared.settings)?;
 
+    let accounts = std::mem::take(&mut live.accounts);
+    let former = build::identity::former_accounts(&validated, &accounts);
     let (mut foundations, own) =
         Box::pin(apply::foundations(client, &validated, &mut live, build::foundations(&validated))).await;
     let (certificates, deployment, rights) = tokio::join!(
         certify(registry, context, &validated, &mut live, &foundations, now),
         apply::deployment(client, &validated, own, build::deployment(&validated)),
-        apply::rights(client, &validated, own, build::rights(&validated))
+        apply::rights(client, &validated, own, build::rights(&validated, &former))
     );
     foundations.identity = foundations.identity.and(rights);
-    let pruned = apply::prune(client, &validated, &foundations, &deployment).await;
+    let pruned = apply::prune(client, &validated, &foundations, &deployment, &former).await;
 
     let symptoms = symptoms(registry, context, &validated, &foundations, &deployment).await;
     let before = registry.status.clone().unwrap_or_default();

@@ -192,8 +192,9 @@ impl World {
     pub fn start(&mut self) {
         let mut cluster = self.cluster.lock().unwrap();
         cluster.objects.get_mut(CLAIM).unwrap()["status"] = json!({"phase": "Bound"});
-        cluster.objects.get_mut(DEPLOYMENT).unwrap()["status"] = json!({
-            "observedGeneration": 1, "availableReplicas": 1, "readyReplicas": 1, "updatedReplicas": 1, "replicas": 1
+        let deployment = cluster.objects.get_mut(DEPLOYMENT).unwrap();
+        deployment["status"] = json!({
+            "observedGeneration": deployment["metadata"]["generation"], "availableReplicas": 1, "readyReplicas": 1, "updatedReplicas": 1, "replicas": 1
         });
     }
 
@@ -319,6 +320,9 @@ impl Cluster {
         }
         if let Some(status) = old.get("status") {
             object["status"] = status.clone();
+        }
+        if path.contains("/deployments/") && old.get("spec").is_some_and(|spec| *spec != object["spec"]) {
+            object["metadata"]["generation"] = json!(old["metadata"]["generation"].as_i64().unwrap() + 1);
         }
         if path.contains("/services/") {
             self.give_address(&mut object, &old);

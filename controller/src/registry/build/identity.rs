@@ -8,6 +8,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+use kube::ResourceExt;
+
 use super::labels::{Component, labels, owned};
 use crate::{context::REGISTRY_NAMESPACE_LABEL, registry::validate::Validated};
 
@@ -45,15 +47,32 @@ pub fn publisher_binding(registry: &Validated) -> RoleBinding {
     }
 }
 
-/// Lets serving pods ask for reviews; cluster-scoped, so it goes by finalizer.
+/// Accounts of serving pods that an earlier spec named, and that pods may run under until the newest serve. Only the registry's
+/// own: whoever may label an account must not get rights for it so.
 #[must_use]
-pub fn reviewer_binding(registry: &Validated) -> ClusterRoleBinding {
+pub fn former_accounts<'a>(registry: &Validated, accounts: &'a [ServiceAccount]) -> Vec<&'a ServiceAccount> {
+    let wanted = labels(registry.names.registry(), Component::Server);
+    let is_former = |account: &&ServiceAccount| {
+        let owners = account.owner_references();
+        owners.iter().any(|owner| owner.controller == Some(true) && owner.uid == registry.owner.uid)
+            && wanted.iter().all(|(label, value)| account.labels().get(label) == Some(value))
+            && account.metadata.deletion_timestamp.is_none()
+            && account.metadata.name.as_deref().is_some_and(|name| name != account_name(registry))
+    };
+    accounts.iter().filter(is_former).collect()
+}
+
+/// Lets serving pods ask for reviews, those under `former` accounts, too; cluster-scoped, so it goes by finalizer.
+#[must_use]
+pub fn reviewer_binding(registry: &Validated, former: &[&ServiceAccount]) -> ClusterRoleBinding {
     let mut labels = labels(registry.names.registry(), Component::Server);
     labels.insert(REGISTRY_NAMESPACE_LABEL.to_owned(), registry.namespace.clone());
+    let names =
+        std::iter::once(account_name(registry).to_owned()).chain(former.iter().map(|account| account.name_any()));
     ClusterRoleBinding {
         metadata: ObjectMeta { name: Some(registry.names.reviewer()), labels: Some(labels), ..ObjectMeta::default() },
         role_ref: cluster_role(REVIEWER_ROLE),
-        subjects: Some(vec![account(registry, account_name(registry))]),
+        subjects: Some(names.map(|name| account(registry, &name)).collect()),
     }
 }
 

@@ -71,12 +71,12 @@ pub struct Rights {
     pub reviewer_binding: ClusterRoleBinding,
 }
 
-/// The second part.
+/// The second part; `former` as [`identity::former_accounts`] has them.
 #[must_use]
-pub fn rights(registry: &Validated) -> Rights {
+pub fn rights(registry: &Validated, former: &[&ServiceAccount]) -> Rights {
     Rights {
         publisher_binding: identity::publisher_binding(registry),
-        reviewer_binding: identity::reviewer_binding(registry),
+        reviewer_binding: identity::reviewer_binding(registry, former),
     }
 }
 
@@ -144,7 +144,7 @@ deletionPolicy: Delete
         let built = foundations(&registry);
         insta::assert_yaml_snapshot!("default_service", built.service);
         insta::assert_yaml_snapshot!("default_claim", built.claim);
-        let rights = rights(&registry);
+        let rights = rights(&registry, &[]);
         insta::assert_yaml_snapshot!("default_reviewer_binding", rights.reviewer_binding);
         insta::assert_yaml_snapshot!("default_publisher_binding", rights.publisher_binding);
     }
