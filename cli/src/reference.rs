@@ -107,7 +107,7 @@ mod tests {
         ] {
             assert!(page.contains(part), "no {part}");
         }
-        assert!(page.contains("by their subject. What is signed"), "a summary has a full stop before what follows");
+        assert!(page.contains("SBOMs. What is signed"), "a summary has a full stop before what follows");
         for line in page.lines().filter(|line| line.starts_with("| `")) {
             assert!(!line.ends_with("|  |"), "no meaning: {line}");
         }
