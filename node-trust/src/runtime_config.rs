@@ -2,16 +2,20 @@
 //!
 //! containerd's rules, by the `version` of the file: 1 has the section `plugins.cri.registry`, 2
 //! `plugins."io.containerd.grpc.v1.cri".registry`, later ones `plugins."io.containerd.cri.v1.images".registry`. Its
-//! `config_path` is a list of folders, separated by colons. Unset means that no folder is read, until containerd 2.2 gave it
-//! a default.
+//! `config_path` names the folder. Unset means that no folder is read, until containerd 2.2 gave it a default.
+//!
+//! A list of folders, separated by colons, is read only where the CRI plugin pulls images itself, as it did up to 2.0. Since
+//! 2.1 it asks containerd's transfer service to, and hands it the whole text as the name of one folder, which then isn't
+//! there: no folder is read, and nothing says so (containerd's issues 12415, 12636 and 12808). The default of 2.2 is such a
+//! list. A file of version 2 doesn't tell which containerd reads it, so a list is taken there.
 
 use std::path::Path;
 
 use snafu::Snafu;
 use toml::{Table, Value};
 
-/// What containerd from 2.2 on reads when `config_path` isn't set. Files of version 4, which no earlier containerd takes,
-/// tell by themselves that it holds.
+/// `config_path` of containerd from 2.2 on when no file sets it: a list, so it helps only where the CRI plugin pulls images
+/// itself. Files of version 4, which no earlier containerd takes, tell by themselves that it holds.
 pub const DEFAULT_SINCE_2_2: &str = "/etc/containerd/certs.d:/etc/docker/certs.d";
 
 const SECTIONS: [&str; 3] = ["cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images"];
@@ -47,10 +51,11 @@ pub enum Unfit {
         /// What is wrong with it.
         why: String,
     },
-    /// Nothing sets `config_path`.
+    /// Nothing sets `config_path`, or to nothing.
     #[snafu(display(
         "containerd doesn't read {trust_dir}: config_path isn't set{hint}. In {path} on the node, section \
-         [plugins.{section}.registry], set config_path = \"{trust_dir}\" and restart containerd (before 2.2 it has no default)"
+         [plugins.{section}.registry], set config_path = \"{trust_dir}\" and restart containerd (before 2.2 it has no default, \
+         and that of later ones is a list of folders, which their transfer service doesn't understand)"
     ))]
     Unset {
         /// The trust folder.
@@ -64,8 +69,8 @@ pub enum Unfit {
     },
     /// `config_path` names other folders.
     #[snafu(display(
-        "containerd doesn't read {trust_dir}: config_path is \"{found}\" in {path} on the node. Make it \
-         \"{trust_dir}:{found}\" there and restart containerd, or give the operator that folder as its trust folder"
+        "containerd doesn't read {trust_dir}: config_path is \"{found}\" in {path} on the node. Give the operator that folder as \
+         its trust folder; or move what is in it to {trust_dir}, set config_path to this one folder there and restart containerd"
     ))]
     Elsewhere {
         /// The trust folder.
@@ -74,6 +79,22 @@ pub enum Unfit {
         found: String,
         /// Where it says so.
         path: String,
+    },
+    /// `config_path` is a list that names the folder, and containerd takes all of it for one folder's name.
+    #[snafu(display(
+        "containerd doesn't read {trust_dir}: config_path is the list \"{found}\" in {path} on the node, and containerd from 2.1 \
+         on takes that for the name of a single folder. Set config_path to this one folder, config_path = \"{trust_dir}\" (or \
+         use_local_image_pull = true in the section [plugins.{section}]), and restart containerd"
+    ))]
+    List {
+        /// The trust folder.
+        trust_dir: String,
+        /// What it is.
+        found: String,
+        /// Where it says so.
+        path: String,
+        /// The plugin's section, quoted where it takes that.
+        section: String,
     },
     /// Settings that containerd takes only without `config_path`.
     #[snafu(display(
@@ -107,6 +128,7 @@ pub fn check(files: &[ConfigFile], unread: &[String], expected: Expected<'_>) ->
     let version = parsed.first().map_or(2, |file| file.version);
     let mut set: Option<(String, &str)> = None;
     let mut old_style = None;
+    let mut pull = Pull::default();
     for file in &parsed {
         let Some(plugin) = plugin(&file.table, SECTIONS[section(file.version)]) else {
             continue;
@@ -116,23 +138,34 @@ pub fn check(files: &[ConfigFile], unread: &[String], expected: Expected<'_>) ->
         if version <= 2 {
             set = None;
             old_style = None;
+            pull = Pull::default();
         }
+        pull.read(plugin);
         let Some(registry) = registry else { continue };
-        if let Some(path) = registry.get("config_path").and_then(Value::as_str).filter(|path| !path.is_empty()) {
+        if let Some(path) = registry.get("config_path").and_then(Value::as_str) {
             set = Some((path.to_owned(), file.path));
         }
         old_style = old_style_setting(registry).map(|setting| (setting, file.path)).or(old_style);
     }
     let trust_dir = expected.trust_dir;
     let default = expected.default_config_path.or((version >= 4).then_some(DEFAULT_SINCE_2_2));
-    match (set, old_style) {
+    let takes_lists = pull.is_local() || (version <= 2 && default.is_none());
+    let section = quoted(SECTIONS[section(version)]);
+    // What is set to nothing is switched off; the default stands in for what isn't set.
+    let off = matches!(&set, Some((path, _)) if path.is_empty());
+    match (set.filter(|_| !off), old_style) {
         (Some(_), Some((setting, path))) => OldStyleSnafu { setting, path, trust_dir }.fail(),
-        (Some((found, _)), None) if covers(&found, trust_dir) => Ok(()),
-        (Some((found, path)), None) => ElsewhereSnafu { trust_dir, found, path }.fail(),
-        (None, _) if default.is_some_and(|default| covers(default, trust_dir)) => Ok(()),
+        (Some((found, path)), None) => match covers(&found, trust_dir, takes_lists) {
+            Covers::Yes => Ok(()),
+            Covers::AsList => ListSnafu { trust_dir, found, path, section }.fail(),
+            Covers::No => ElsewhereSnafu { trust_dir, found, path }.fail(),
+        },
+        (None, _) if !off && default.is_some_and(|default| covers(default, trust_dir, takes_lists) == Covers::Yes) => {
+            Ok(())
+        }
         (None, _) => {
             let hint = hint(&parsed, unread);
-            UnsetSnafu { trust_dir, hint, path: expected.main_file, section: quoted(SECTIONS[section(version)]) }.fail()
+            UnsetSnafu { trust_dir, hint, path: expected.main_file, section }.fail()
         }
     }
 }
@@ -183,10 +216,52 @@ fn old_style_setting(registry: &Table) -> Option<&'static str> {
     tables.any(|config| config.contains_key("tls")).then_some("registry.configs.*.tls")
 }
 
-fn covers(config_path: &str, trust_dir: &str) -> bool {
-    config_path
-        .split(':')
-        .any(|dir| !dir.is_empty() && Path::new(dir).components().eq(Path::new(trust_dir).components()))
+/// Settings with which the CRI plugin pulls images itself, from 2.1 on: by its own switch, or since the transfer service
+/// can't do what they ask for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pull {
+    switched: bool,
+    discards_layers: bool,
+    annotates_snapshots: bool,
+}
+
+impl Pull {
+    /// Takes what a plugin's section sets. Up to version 2 the last two were in its section `containerd`.
+    fn read(&mut self, plugin: &Table) {
+        for table in [Some(plugin), plugin.get("containerd").and_then(Value::as_table)].into_iter().flatten() {
+            let set = |name: &str| table.get(name).and_then(Value::as_bool);
+            self.switched = set("use_local_image_pull").unwrap_or(self.switched);
+            self.discards_layers = set("discard_unpacked_layers").unwrap_or(self.discards_layers);
+            self.annotates_snapshots =
+                set("disable_snapshot_annotations").map_or(self.annotates_snapshots, |disabled| !disabled);
+        }
+    }
+
+    fn is_local(self) -> bool {
+        self.switched || self.discards_layers || self.annotates_snapshots
+    }
+}
+
+/// Whether a `config_path` names the trust folder.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Covers {
+    Yes,
+    /// Only if it is read as a list, which it isn't.
+    AsList,
+    No,
+}
+
+fn covers(config_path: &str, trust_dir: &str, takes_lists: bool) -> Covers {
+    let is_it = |dir: &str| !dir.is_empty() && Path::new(dir).components().eq(Path::new(trust_dir).components());
+    if is_it(config_path) {
+        Covers::Yes
+    } else if !config_path.split(':').any(is_it) {
+        Covers::No
+    } else if takes_lists {
+        Covers::Yes
+    } else {
+        Covers::AsList
+    }
 }
 
 fn hint(files: &[Parsed<'_>], unread: &[String]) -> String {
@@ -252,7 +327,44 @@ mod tests {
     fn the_folder_may_be_one_of_several_and_end_in_a_slash() {
         assert_eq!(check_one(&format!("{V2}config_path = \"/etc/docker/certs.d:/etc/containerd/certs.d/\"")), Ok(()));
         let message = fix(check_one(&format!("{V2}config_path = \"/etc/containerd/certs.d2:/x\"")));
-        assert!(message.contains("Make it \"/etc/containerd/certs.d:/etc/containerd/certs.d2:/x\""), "{message}");
+        assert!(message.contains("config_path is \"/etc/containerd/certs.d2:/x\""), "{message}");
+        assert!(!message.contains("/etc/containerd/certs.d:/"), "a list is no advice: {message}");
+    }
+
+    #[test]
+    fn from_version_3_on_a_list_is_read_only_where_the_cri_plugin_pulls_images_itself() {
+        let list = format!("config_path = \"{DEFAULT_SINCE_2_2}\"\n");
+        let images = "[plugins.'io.containerd.cri.v1.images']\n";
+        for version in [3, 4] {
+            let with = |settings: &str| {
+                format!(
+                    "version = {version}\n{images}{settings}\n[plugins.'io.containerd.cri.v1.images'.registry]\n{list}"
+                )
+            };
+            for settings in ["", "use_local_image_pull = false", "discard_unpacked_layers = false"] {
+                let message = fix(check_one(&with(settings)));
+                for part in ["Set config_path to this one folder, config_path = \"/etc/containerd/certs.d\"", "2.1"] {
+                    assert!(message.contains(part), "{message}");
+                }
+            }
+            for settings in [
+                "use_local_image_pull = true",
+                "discard_unpacked_layers = true",
+                "disable_snapshot_annotations = false",
+            ] {
+                assert_eq!(check_one(&with(settings)), Ok(()), "{settings}");
+            }
+        }
+        let single = format!("{V3}config_path = \"/etc/containerd/certs.d/\"");
+        assert_eq!(check_one(&single), Ok(()));
+    }
+
+    #[test]
+    fn a_list_in_a_file_of_version_2_is_read_before_2_1_and_not_by_nodes_that_are_said_to_be_later() {
+        let list = file("/c", &format!("{V2}config_path = \"{DEFAULT_SINCE_2_2}\""));
+        assert_eq!(check(std::slice::from_ref(&list), &[], EXPECTED), Ok(()));
+        let told = Expected { default_config_path: Some(DEFAULT_SINCE_2_2), ..EXPECTED };
+        assert!(matches!(check(&[list], &[], told), Err(Unfit::List { .. })));
     }
 
     #[test]
@@ -277,12 +389,27 @@ mod tests {
     }
 
     #[test]
-    fn the_default_of_2_2_holds_for_version_4_and_where_it_was_said_to() {
-        assert_eq!(check_one("version = 4"), Ok(()));
+    fn the_default_of_2_2_is_a_list_and_helps_only_where_the_cri_plugin_pulls_images_itself() {
+        let local = "[plugins.'io.containerd.cri.v1.images']\nuse_local_image_pull = true\n";
+        assert!(fix(check_one("version = 4")).contains("transfer service"));
+        assert_eq!(check_one(&format!("version = 4\n{local}")), Ok(()));
+        assert!(check_one(&format!("version = 3\n{local}")).is_err(), "2.0 and 2.1 have no default");
         assert!(fix(check(&[], &[], EXPECTED)).contains("there is no such file"));
         let told = Expected { default_config_path: Some(DEFAULT_SINCE_2_2), ..EXPECTED };
-        assert_eq!(check(&[], &[], told), Ok(()));
-        assert!(check(&[file("/c", &format!("{V3}config_path = \"/x\""))], &[], told).is_err());
+        assert!(fix(check(&[], &[], told)).contains("there is no such file"));
+        let with = |text: &str| check(&[file("/c", text)], &[], told);
+        assert_eq!(with(&format!("version = 3\n{local}")), Ok(()));
+        assert!(with("version = 3").is_err());
+        assert!(with(&format!("{V3}config_path = \"/x\"")).is_err());
+    }
+
+    #[test]
+    fn what_is_set_to_nothing_is_off_and_not_the_default() {
+        let off = "version = 4\n[plugins.'io.containerd.cri.v1.images']\nuse_local_image_pull = true\nregistry.config_path = ''";
+        assert!(matches!(check_one(off), Err(Unfit::Unset { .. })));
+        let told = Expected { default_config_path: Some("/etc/containerd/certs.d"), ..EXPECTED };
+        assert_eq!(check(&[file("/c", "version = 3")], &[], told), Ok(()));
+        assert!(check(&[file("/c", &format!("{V3}config_path = ''"))], &[], told).is_err());
     }
 
     #[test]

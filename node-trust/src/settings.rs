@@ -84,7 +84,8 @@ pub struct Settings {
     )]
     pub host_runtime_config: PathBuf,
     /// What containerd's `config_path` is when no file sets it: nothing before 2.2,
-    /// `/etc/containerd/certs.d:/etc/docker/certs.d` since. Files of version 4 need no telling.
+    /// `/etc/containerd/certs.d:/etc/docker/certs.d` since, which is read only with `use_local_image_pull = true`. Files of
+    /// version 4 need no telling.
     #[arg(long, global = true, env = "PACKAGE_REGISTRY_NODE_TRUST_RUNTIME_DEFAULT_CONFIG_PATH")]
     pub runtime_default_config_path: Option<String>,
     /// Name of this node, for the report.

@@ -30,7 +30,8 @@ pub struct Agents {
     #[arg(id = "node_trust_mode", long = "node-trust-mode", env = "PACKAGE_REGISTRY_NODE_TRUST_MODE", value_enum,
           default_value_t = Mode::Run)]
     pub mode: Mode,
-    /// The nodes have containerd 2.2 or later, which reads its trust folder when no file sets `config_path`
+    /// The nodes have containerd 2.2 or later, whose `config_path` is /etc/containerd/certs.d:/etc/docker/certs.d when no file
+    /// sets it. It reads such a list only with `use_local_image_pull` = true; without that, set `config_path` to one folder
     #[arg(long = "containerd-default-config-path", env = "PACKAGE_REGISTRY_CONTAINERD_DEFAULT_CONFIG_PATH",
           action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false,
           default_missing_value = "true")]
