@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod arguments;
 pub mod backoff;
+pub mod body;
 pub mod certificate;
 pub mod compare;
 pub mod condition;

@@ -22,7 +22,10 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use snafu::{OptionExt, ResultExt, Snafu};
 use url::Url;
 
-use crate::token::{self, Tokens};
+use crate::{
+    body,
+    token::{self, Tokens},
+};
 
 /// Longest time for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,6 +33,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// What a server may say of an error, in characters.
 const LONGEST_MESSAGE: usize = 500;
+/// What is read of an error, in bytes.
+const LONGEST_ERROR: usize = 64 << 10;
+/// Longest document about one thing, in bytes; a package has a thousand images at most.
+const LONGEST_DOCUMENT: usize = 4 << 20;
+/// Longest list of packages, in bytes: some 16,000 of them.
+const LONGEST_LIST: usize = 32 << 20;
 
 /// Why a server could not be asked, or what it said instead of an answer.
 #[derive(Debug, Snafu)]
@@ -59,6 +68,18 @@ pub enum Error {
     Unreachable {
         /// What the HTTP client says.
         source: reqwest::Error,
+    },
+    /// An answer that is too long, or broke off.
+    #[snafu(display("the answer of the registry's server can't be taken"))]
+    Body {
+        /// Why.
+        source: body::Error,
+    },
+    /// An answer that says nothing.
+    #[snafu(display("the registry's server gives an answer that can't be understood"))]
+    Malformed {
+        /// Where it can't.
+        source: serde_json::Error,
     },
     /// 401 or 403.
     #[snafu(display("the server of the registry refuses the controller ({status}): {message}"))]
@@ -95,6 +116,7 @@ impl Error {
             Self::Setup { .. } => "ServerSetup",
             Self::Token { .. } => "ServerToken",
             Self::Unreachable { .. } => "ServerUnreachable",
+            Self::Body { .. } | Self::Malformed { .. } => "ServerAnswerUnusable",
             Self::Denied { .. } => "ServerDenied",
             Self::Unavailable { .. } => "ServerUnavailable",
             Self::Refused { .. } => "ServerRefused",
@@ -247,7 +269,7 @@ impl ServerClient<'_> {
             return Ok(known.list);
         }
         let tag = answer.headers().get(ETAG).cloned();
-        let list: Arc<PackageList> = Arc::new(body(answer).await?);
+        let list: Arc<PackageList> = Arc::new(document(answer, LONGEST_LIST).await?);
         *self.known_packages() = tag.map(|tag| KnownPackages { tag, list: Arc::clone(&list) });
         Ok(list)
     }
@@ -305,7 +327,7 @@ impl ServerClient<'_> {
     /// Sends; 404 and answers without content are `None`.
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Option<T>, Error> {
         match self.answer(request).await? {
-            Some(answer) => body(answer).await.map(Some),
+            Some(answer) => document(answer, LONGEST_DOCUMENT).await.map(Some),
             None => Ok(None),
         }
     }
@@ -320,8 +342,7 @@ impl ServerClient<'_> {
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
             return Ok(Some(answer));
         }
-        let body = answer.text().await.unwrap_or_default();
-        let message = message_of(&body);
+        let message = message_of(&body::beginning(answer, LONGEST_ERROR).await);
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 self.tokens.forget(&self.namespace, &self.name);
@@ -334,8 +355,9 @@ impl ServerClient<'_> {
     }
 }
 
-async fn body<T: DeserializeOwned>(answer: Response) -> Result<T, Error> {
-    answer.json().await.map_err(reqwest::Error::without_url).context(UnreachableSnafu)
+async fn document<T: DeserializeOwned>(answer: Response, limit: usize) -> Result<T, Error> {
+    let body = body::whole(answer, limit).await.context(BodySnafu)?;
+    serde_json::from_slice(&body).context(MalformedSnafu)
 }
 
 /// The words of an error's body: those of our own form, else its beginning.
@@ -353,6 +375,17 @@ mod tests {
         assert_eq!(message_of(r#"{"type":"Invalid","message":"no url"}"#), "no url");
         assert_eq!(message_of(" bad gateway \n"), "bad gateway");
         assert_eq!(message_of(&"x".repeat(9000)).len(), LONGEST_MESSAGE);
+    }
+
+    #[tokio::test]
+    async fn a_document_that_is_longer_than_any_of_ours_is_not_read() {
+        let answer = |body: String| Response::from(http::Response::new(body));
+        let long = format!("{{\"packages\": [{}]}}", " ".repeat(LONGEST_DOCUMENT));
+        let error = document::<PackageList>(answer(long.clone()), LONGEST_DOCUMENT).await.unwrap_err();
+        assert!(crate::error::chain(&error).ends_with("the answer has more than 4194304 bytes"), "{error:?}");
+        assert_eq!(document::<PackageList>(answer(long), LONGEST_LIST).await.unwrap(), PackageList::default());
+        let error = document::<PackageList>(answer("<html>".into()), LONGEST_LIST).await.unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
     }
 
     #[test]

@@ -273,7 +273,7 @@ async fn symptoms(
         pods = dereference::pods(client, &registry.namespace, &registry.names).await.unwrap_or_default();
     }
     if is_on_a_bucket {
-        symptoms.bucket = match reports::of_pods(&pods).await {
+        symptoms.bucket = match reports::of_pods(&pods, registry.names.registry()).await {
             Some(report) => Some(report),
             // The operator may not reach pods by their own addresses, say because of a network policy.
             None => reports::of_service(object, &context.shared).await,

@@ -9,10 +9,11 @@ use api::ServerCondition;
 use crds::PackageRegistry;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use reqwest::StatusCode;
 
 use super::build::deployment::ADMIN_PORT;
-use crate::{context::Context, error::chain};
+use crate::{body, context::Context, error::chain};
 
 /// Type of a server's condition about its storage.
 const STORAGE: &str = "Storage";
@@ -22,6 +23,8 @@ pub type StorageReport = Option<ServerCondition>;
 
 /// Longest time for an answer of a pod.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest answer of a pod, in bytes.
+const LONGEST: usize = 64 << 10;
 
 /// What the server says that the Service happens to choose; `None` when it can't be asked, say because no pod serves.
 pub(super) async fn of_service(registry: &PackageRegistry, context: &Context) -> Option<StorageReport> {
@@ -32,11 +35,11 @@ pub(super) async fn of_service(registry: &PackageRegistry, context: &Context) ->
     asked.await.inspect_err(|error| tracing::debug!("the storage's state is unknown: {}", chain(error))).ok()
 }
 
-/// What is said by those of the pods that can be asked: a complaint where there is one, since each has its own credentials
+/// What is said by those of the pods that can be asked and that are those of `deployment`, not only labelled like them: a complaint where there is one, since each has its own credentials
 /// (a changed Secret reaches one node a minute after another) and its own clock. `None` where none of them gives an answer.
-pub(super) async fn of_pods(pods: &[Pod]) -> Option<StorageReport> {
+pub(super) async fn of_pods(pods: &[Pod], deployment: &str) -> Option<StorageReport> {
     let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().tls_certs_only(None).build().ok()?;
-    let staying = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let staying = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none() && is_of(pod, deployment));
     let answers = join_all(staying.filter_map(address).map(|address| ask(&http, address))).await;
     worst(answers.into_iter().flatten())
 }
@@ -44,6 +47,16 @@ pub(super) async fn of_pods(pods: &[Pod]) -> Option<StorageReport> {
 /// One pod that can't use its storage says more than others that can.
 fn worst(reports: impl Iterator<Item = StorageReport>) -> Option<StorageReport> {
     reports.min_by_key(|report| report.as_ref().is_none_or(|finding| finding.ok))
+}
+
+/// Whether a `ReplicaSet` of that Deployment controls the pod, by its name: the Deployment's and a hash behind it.
+fn is_of(pod: &Pod, deployment: &str) -> bool {
+    pod.owner_references().iter().any(|owner| {
+        let hash = owner.name.strip_prefix(deployment).and_then(|rest| rest.strip_prefix('-'));
+        owner.controller == Some(true)
+            && owner.kind == "ReplicaSet"
+            && hash.is_some_and(|hash| !hash.is_empty() && !hash.contains('-'))
+    })
 }
 
 fn address(pod: &Pod) -> Option<SocketAddr> {
@@ -54,8 +67,7 @@ fn address(pod: &Pod) -> Option<SocketAddr> {
 async fn ask(http: &reqwest::Client, address: SocketAddr) -> Option<StorageReport> {
     let answer = http.get(format!("http://{address}/readyz")).send().await.ok()?;
     let status = answer.status();
-    let body = answer.text().await.ok()?;
-    reading(status, &body)
+    reading(status, &body::beginning(answer, LONGEST).await)
 }
 
 /// The line `storage: <word>: <message>` of a server's `/readyz`. One that is ready and has no such line finds no fault; one
@@ -103,7 +115,32 @@ mod tests {
     async fn pods_that_give_no_answer_are_passed_over() {
         // Another test of this process may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let pod = serde_json::from_value(serde_json::json!({"status": {"podIP": "127.0.0.1"}})).unwrap();
-        assert_eq!(of_pods(&[pod, Pod::default()]).await, None);
+        let pod = pod("ReplicaSet", "registry-5d4f", Some(true));
+        assert_eq!(of_pods(&[pod, Pod::default()], "registry").await, None);
+    }
+
+    fn pod(kind: &str, owner: &str, controller: Option<bool>) -> Pod {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": kind, "name": owner, "uid": "u", "controller": controller}
+            ]},
+            "status": {"podIP": "127.0.0.1"}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_pod_that_only_has_the_labels_is_not_asked() {
+        assert!(is_of(&pod("ReplicaSet", "registry-5d4f", Some(true)), "registry"));
+        for stranger in [
+            Pod::default(),
+            pod("ReplicaSet", "registry-5d4f", None),
+            pod("StatefulSet", "registry-5d4f", Some(true)),
+            pod("ReplicaSet", "registry", Some(true)),
+            pod("ReplicaSet", "registry-other-5d4f", Some(true)),
+            pod("ReplicaSet", "other-5d4f", Some(true)),
+        ] {
+            assert!(!is_of(&stranger, "registry"), "{:?}", stranger.metadata);
+        }
     }
 }
