@@ -14,7 +14,7 @@ use snafu::{OptionExt, ResultExt, ensure};
 
 use super::{
     CLOCK_SKEW, CertificateError, GenerateSnafu, KeyMismatchSnafu, MissingSnafu, NameSnafu, NotAnAuthoritySnafu,
-    facts::{Facts, after},
+    facts::{Facts, after, certificates},
     leaf::{CERTIFICATE_KEY, Leaf, Names, PRIVATE_KEY_KEY, PrivateKey},
 };
 
@@ -78,7 +78,7 @@ impl Authority {
             KeyMismatchSnafu { certificate: certificate_key, key: private_key_key }
         );
         ensure!(facts.is_authority, NotAnAuthoritySnafu { what: certificate_key });
-        Ok(Self { certificate: String::from_utf8_lossy(pem).into_owned(), key, facts })
+        Ok(Self { certificate: certificates(pem, certificate_key)?, key, facts })
     }
 
     /// Signs a serving certificate that lives for `life`, but never longer than the authority.
@@ -146,7 +146,7 @@ impl Authorities {
         let previous = data
             .get(PREVIOUS_CERTIFICATE_KEY)
             .filter(|pem| Facts::read(&pem.0, PREVIOUS_CERTIFICATE_KEY).is_ok())
-            .map(|pem| String::from_utf8_lossy(&pem.0).into_owned());
+            .and_then(|pem| certificates(&pem.0, PREVIOUS_CERTIFICATE_KEY).ok());
         Ok(Self {
             current: Authority::read(data, CERTIFICATE_KEY, PRIVATE_KEY_KEY)?,
             next: Authority::read(data, NEXT_CERTIFICATE_KEY, NEXT_PRIVATE_KEY_KEY).ok(),

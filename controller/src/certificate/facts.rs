@@ -24,6 +24,8 @@ pub struct Facts {
     pub public_key: Vec<u8>,
     /// When it was made: the start of its validity without [`CLOCK_SKEW`].
     pub issued: Timestamp,
+    /// When it begins to be valid.
+    pub not_before: Timestamp,
     /// When it expires.
     pub not_after: Timestamp,
     /// Host names it stands for.
@@ -60,6 +62,7 @@ impl Facts {
         Ok(Self {
             public_key: certificate.public_key().raw.to_vec(),
             issued: after(not_before, CLOCK_SKEW),
+            not_before,
             not_after,
             dns_names,
             addresses,
@@ -97,6 +100,22 @@ impl Facts {
         };
         certificate.issuer() == issuer.subject() && certificate.verify_signature(Some(issuer.public_key())).is_ok()
     }
+}
+
+/// The certificates of a PEM file and nothing else of it: it goes where everybody may read it, and a private key may be in the
+/// same file. `what` names the file in errors.
+///
+/// # Errors
+/// When a certificate of it can't be read.
+pub fn certificates(pem: &[u8], what: &'static str) -> Result<String, CertificateError> {
+    // The ending that certificates are made with, so that one of ours stays what it is.
+    let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    CertificateDer::pem_slice_iter(pem)
+        .map(|der| {
+            let der = der.map_err(|error| unreadable(what, &error))?;
+            Ok(pem::encode_config(&pem::Pem::new("CERTIFICATE", der.to_vec()), lines))
+        })
+        .collect()
 }
 
 /// `time` plus `duration`, or the last time there is.

@@ -218,6 +218,24 @@ mod tests {
     }
 
     #[test]
+    fn a_private_key_beside_the_certificate_is_not_given_away() {
+        let mut secrets = empty();
+        let before = secrets.pass(0, Trust::Everywhere, false).unwrap();
+        for key in [CERTIFICATE_KEY, "previous.crt"] {
+            let mut combined = before.authorities.current.key.pem().as_bytes().to_vec();
+            combined.extend_from_slice(b"a word\r\n");
+            combined.extend_from_slice(before.authorities.current.certificate.as_bytes());
+            combined.extend_from_slice(before.authorities.current.key.pem().as_bytes());
+            secrets.authority.as_mut().unwrap().insert(key.into(), ByteString(combined));
+        }
+        let after = secrets.pass(0, Trust::Everywhere, false).unwrap().authorities;
+        let certificate = &before.authorities.current.certificate;
+        assert_eq!(after.bundle(), format!("{certificate}{certificate}"));
+        let leaf = after.current.sign(&names(), start(), HOUR).unwrap();
+        assert!(leaf.chain.ends_with(certificate) && !leaf.chain.contains("PRIVATE"));
+    }
+
+    #[test]
     fn a_serving_certificate_in_place_of_the_authority_is_refused() {
         let mut secrets = empty();
         secrets.pass(0, Trust::Everywhere, false).unwrap();
