@@ -26,6 +26,8 @@ pub enum Violation {
     NamesDiffer,
     /// It was made for another life than the spec asks for.
     LifeDiffers,
+    /// It isn't valid yet: a clock that was ahead made it.
+    NotYetValid(Timestamp),
     /// Two thirds of its life are over.
     Expiring(Timestamp),
 }
@@ -39,6 +41,9 @@ impl fmt::Display for Violation {
             Self::ForeignIssuer => formatter.write_str("it was not signed by the registry's current authority"),
             Self::NamesDiffer => formatter.write_str("it stood for other names or addresses"),
             Self::LifeDiffers => formatter.write_str("spec.tls.selfManaged.duration has changed"),
+            Self::NotYetValid(not_before) => {
+                write!(formatter, "nobody would have accepted it before {not_before}: a clock that was ahead made it")
+            }
             Self::Expiring(not_after) => write!(formatter, "it would have expired at {not_after}"),
         }
     }
@@ -65,8 +70,8 @@ pub struct Input<'a> {
 /// The first policy that it violates.
 pub fn check(input: Input<'_>) -> Result<Leaf, Violation> {
     let leaf = read(input.secret)?;
-    let policies: [fn(&Input<'_>, &Leaf) -> Option<Violation>; 4] =
-        [foreign_issuer, names_differ, life_differs, expiring];
+    let policies: [fn(&Input<'_>, &Leaf) -> Option<Violation>; 5] =
+        [foreign_issuer, names_differ, life_differs, not_yet_valid, expiring];
     match policies.iter().find_map(|policy| policy(&input, &leaf)) {
         Some(violation) => Err(violation),
         None => Ok(leaf),
@@ -94,6 +99,11 @@ fn names_differ(input: &Input<'_>, leaf: &Leaf) -> Option<Violation> {
 fn life_differs(input: &Input<'_>, leaf: &Leaf) -> Option<Violation> {
     let expected = input.authority.expiry_of_leaf(leaf.facts.issued, input.life);
     (leaf.facts.not_after.as_second() != expected.as_second()).then_some(Violation::LifeDiffers)
+}
+
+/// Certificates begin [`super::CLOCK_SKEW`] before they are made, so that clocks which differ by less are none.
+fn not_yet_valid(input: &Input<'_>, leaf: &Leaf) -> Option<Violation> {
+    (input.now < leaf.facts.not_before).then_some(Violation::NotYetValid(leaf.facts.not_before))
 }
 
 fn expiring(input: &Input<'_>, leaf: &Leaf) -> Option<Violation> {
@@ -148,6 +158,16 @@ mod tests {
         assert_eq!(check_at(&secret, &authority, now()).unwrap(), leaf);
         assert!(check_at(&secret, &authority, later(59)).is_ok());
         assert_eq!(check_at(&secret, &authority, later(60)).unwrap_err(), Violation::Expiring(later(90)));
+    }
+
+    #[test]
+    fn a_certificate_that_a_clock_made_which_was_ahead_is_replaced_when_nobody_accepts_it_yet() {
+        let authority = authority();
+        let minutes = |minutes| super::super::facts::after(now(), Duration::from_mins(minutes));
+        let slightly = authority.sign(&names(), minutes(5), HOUR * 90).unwrap();
+        assert!(check_at(&data(&slightly), &authority, now()).is_ok());
+        let ahead = authority.sign(&names(), minutes(65), HOUR * 90).unwrap();
+        assert_eq!(check_at(&data(&ahead), &authority, now()).unwrap_err(), Violation::NotYetValid(minutes(60)));
     }
 
     #[test]

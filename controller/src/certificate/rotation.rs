@@ -77,7 +77,8 @@ pub fn step(input: Input<'_>) -> Step {
     if input.authorities.previous.is_some() {
         return retirement(input, current);
     }
-    if input.requested || input.now >= due(current, input.life) {
+    // One that isn't valid yet was made by a clock that was ahead.
+    if input.requested || input.now >= due(current, input.life) || input.now < current.not_before {
         return Step::Begin;
     }
     Step::Keep
@@ -153,6 +154,13 @@ mod tests {
         assert_eq!(step(now), Step::Keep);
         now.requested = true;
         assert_eq!(step(now), Step::Begin);
+    }
+
+    #[test]
+    fn an_authority_that_is_not_valid_yet_is_replaced() {
+        let ahead = Authorities::new(authority(60));
+        assert_eq!(step(input(&ahead, Trust::Everywhere, at(54))), Step::Begin);
+        assert_eq!(step(input(&ahead, Trust::Everywhere, at(55))), Step::Keep);
     }
 
     #[test]
