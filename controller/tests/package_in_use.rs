@@ -15,7 +15,10 @@ fn pod(image: &str) -> Value {
 
 /// A world with the Package `redis`, published, in a namespace that stays.
 async fn published(spec: Value) -> World {
-    let mut world = World::begin().await;
+    published_in(World::begin().await, spec).await
+}
+
+async fn published_in(mut world: World, spec: Value) -> World {
     world
         .add("/api/v1/namespaces/apps", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "apps"}}));
     world.set_registry_spec(spec);
@@ -117,6 +120,16 @@ async fn a_mirrored_upstream_name_counts_only_where_the_registry_mirrors_it() {
         world.pass("redis").await.unwrap_err();
         assert_eq!(world.calls().is_empty(), held);
     }
+}
+
+#[tokio::test]
+async fn an_upstream_that_the_registry_may_not_mirror_is_not_what_pods_get_from_it() {
+    let mirrors = json!({"nodeTrust": {"mirrors": ["docker.io"]}});
+    let mut world = published_in(World::begin_with(&["ops"]).await, mirrors).await;
+    world.add(POD, pod("redis:5"));
+    delete(&mut world);
+    world.pass("redis").await.unwrap_err();
+    assert_eq!(world.calls(), [format!("DELETE {}", uid("redis"))]);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::{
     condition::is_true,
     context::Context,
     error::chain,
+    trust::plan::granted_mirrors,
     workloads::{Served, Usage, WantedImage, usage},
 };
 
@@ -28,7 +29,7 @@ pub async fn seen(package: &Package, found: &Dereferenced, context: &Context) ->
         return Some(Usage::default());
     }
     match context.workloads.running(&context.client, SEEN).await {
-        Ok(survey) => Some(usage(&images, &served(registry), &survey)),
+        Ok(survey) => Some(usage(&images, &served(registry, context), &survey)),
         Err(error) => {
             tracing::debug!("who uses Package {} can't be known: {}", package.name_any(), chain(&error));
             None
@@ -68,7 +69,7 @@ pub async fn guard(
             return Ok(Usage::default());
         }
         let survey = shared.workloads.everything(&shared.client, FRESH).await?;
-        Ok(usage(&images, &served(registry), &survey))
+        Ok(usage(&images, &served(registry, shared), &survey))
     };
     match asked.await {
         Ok(found) => Ok(decide(found, registry.spec.packages.removal)),
@@ -122,13 +123,15 @@ fn wanted(package: &Package) -> Vec<WantedImage> {
     status.images.iter().filter_map(|image| WantedImage::new(&image.reference, &image.digest)).collect()
 }
 
-/// The names that a registry's images go by. Pure.
-fn served(registry: &PackageRegistry) -> Served {
+/// The names that a registry's images go by. What it may not mirror comes from where it always came.
+fn served(registry: &PackageRegistry, context: &Context) -> Served {
+    let all = context.registries.state();
+    let mirrors = granted_mirrors(registry, all.iter().map(AsRef::as_ref), &context.settings);
     let status = registry.status.as_ref();
     let urls = status.map(|status| status.url.iter().chain(&status.urls)).into_iter().flatten();
     Served {
         hosts: urls.filter_map(|url| validate::authority(&Url::parse(url).ok()?)).collect(),
-        mirrors: registry.spec.node_trust.mirrors.iter().cloned().collect(),
+        mirrors: mirrors.into_iter().collect(),
     }
 }
 

@@ -80,6 +80,21 @@ pub fn plan<'a>(
     plan
 }
 
+/// Upstreams that nodes ask `registry` for, by what all `registries` want: those of its spec that it isn't refused.
+#[must_use]
+pub fn granted_mirrors<'a>(
+    registry: &PackageRegistry,
+    registries: impl IntoIterator<Item = &'a PackageRegistry>,
+    settings: &Settings,
+) -> Vec<String> {
+    if !registry.spec.node_trust.enabled {
+        return Vec::new();
+    }
+    let refusals = plan(registries, settings, None).refusals.remove(&key(registry)).unwrap_or_default();
+    let mirrors = registry.spec.node_trust.mirrors.iter();
+    mirrors.filter(|upstream| refusals.iter().all(|refusal| refusal.name != **upstream)).cloned().collect()
+}
+
 /// Which registry it is.
 #[must_use]
 pub fn key(registry: &PackageRegistry) -> Key {
@@ -253,6 +268,19 @@ mod tests {
         let plan = plan([&ordinary, &privileged], &settings(), None);
         assert_eq!(names(&plan), [("registry", vec![]), ("registry", vec!["docker.io"])]);
         assert_eq!(plan.refusals[&key(&ordinary)][0].reason, reason::NOT_ALLOWED);
+    }
+
+    #[test]
+    fn only_what_is_granted_is_mirrored() {
+        let old = registry("ops", "old", 1, &["docker.io"]);
+        let young = registry("ops", "young", 2, &["docker.io", "quay.io"]);
+        let ordinary = registry("apps", "ordinary", 3, &["ghcr.io"]);
+        let mut off = registry("ops", "off", 4, &["registry.k8s.io"]);
+        off.spec.node_trust.enabled = false;
+        let granted = |one: &PackageRegistry| granted_mirrors(one, [&old, &young, &ordinary, &off], &settings());
+        assert_eq!(granted(&old), ["docker.io"]);
+        assert_eq!(granted(&young), ["quay.io"]);
+        assert!(granted(&ordinary).is_empty() && granted(&off).is_empty());
     }
 
     #[test]

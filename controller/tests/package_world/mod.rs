@@ -89,8 +89,13 @@ pub struct World {
 }
 
 impl World {
-    /// A cluster with a registry `main` that serves, and no Package.
+    /// A cluster with a registry `main` that serves and may mirror upstreams, and no Package.
     pub async fn begin() -> Self {
+        Self::begin_with(&["apps"]).await
+    }
+
+    /// The same; registries in these namespaces may mirror upstreams.
+    pub async fn begin_with(privileged: &[&str]) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let server = Shared::default();
@@ -106,7 +111,7 @@ impl World {
             node_trust_namespace: "ops-node-trust".into(),
             image: "all:1".into(),
             image_pull_policy: "IfNotPresent".into(),
-            privileged_namespaces: vec!["ops".into()],
+            privileged_namespaces: privileged.iter().map(ToString::to_string).collect(),
             cluster_domain: None,
             containerd_certs_dir: "/etc/containerd/certs.d".into(),
             containerd_config_dir: "/etc/containerd".into(),
