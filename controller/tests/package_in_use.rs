@@ -132,6 +132,60 @@ async fn an_upstream_that_the_registry_may_not_mirror_is_not_what_pods_get_from_
     assert_eq!(world.calls(), [format!("DELETE {}", uid("redis"))]);
 }
 
+/// A world whose Package has 101 images, of which its status names 64.
+async fn published_with_many_images() -> World {
+    let mut world = World::begin().await;
+    world
+        .add("/api/v1/namespaces/apps", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "apps"}}));
+    world.create("redis", 1, &json!({"url": "https://files.test/redis.dcos"}));
+    world.pass("redis").await.unwrap();
+    world.pass("redis").await.unwrap();
+    world.publish("redis", "redis", "5");
+    world.add_images("redis", 100);
+    world.pass("redis").await.unwrap();
+    assert_eq!(world.object("redis").unwrap()["status"]["images"].as_array().unwrap().len(), 64);
+    let url = world.server_url();
+    world.add(POD, pod(&format!("{}/docker.io/library/redis-100:5", url.strip_prefix("http://").unwrap())));
+    world.calls();
+    world
+}
+
+#[tokio::test]
+async fn an_image_that_the_status_has_no_room_for_keeps_its_package_too() {
+    let mut world = published_with_many_images().await;
+    delete(&mut world);
+    world.pass("redis").await.unwrap_err();
+    assert_eq!(condition(&world), pair("True", "InUse"));
+    assert!(!world.calls().iter().any(|call| call.starts_with("DELETE")), "it was withdrawn");
+    world.take(POD);
+    tokio::time::sleep(std::time::Duration::from_millis(3100)).await;
+    world.pass("redis").await.unwrap_err();
+    assert!(world.calls().contains(&format!("DELETE {}", uid("redis"))));
+}
+
+#[tokio::test]
+async fn while_nobody_can_say_which_images_a_package_has_its_deletion_waits_and_says_so() {
+    let mut world = published_with_many_images().await;
+    world.server.lock().unwrap().denies = true;
+    delete(&mut world);
+    world.pass("redis").await.unwrap_err();
+    assert_eq!(condition(&world), pair("Unknown", "ProgressingWithRetry"));
+    assert!(!world.calls().iter().any(|call| call.starts_with("DELETE")), "it was withdrawn");
+    // Whoever deletes the registry wants its content gone.
+    world.delete_registry();
+    world.pass("redis").await.unwrap();
+    assert!(world.object("redis").is_none());
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_overdue_goes_on_although_the_registry_can_not_be_asked() {
+    let mut world = published_with_many_images().await;
+    world.server.lock().unwrap().denies = true;
+    delete_at(&mut world, LONG_AGO);
+    world.pass("redis").await.unwrap();
+    assert!(world.object("redis").is_none());
+}
+
 #[tokio::test]
 async fn what_is_scaled_to_zero_or_waits_in_a_cron_job_keeps_a_package_too() {
     let template = |image: &str| json!({"spec": {"containers": [{"name": "main", "image": image}]}});

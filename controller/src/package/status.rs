@@ -21,7 +21,7 @@ use crate::{
 /// Progress alone is written at most this often.
 pub const PROGRESS_PERIOD: Duration = Duration::from_secs(5);
 /// Most images that a status names.
-const MOST_IMAGES: usize = 64;
+pub(super) const MOST_IMAGES: usize = 64;
 
 /// What a pass found out.
 #[derive(Debug)]
@@ -102,6 +102,19 @@ pub fn held(package: &Package, users: &Usage, words: &str, now: Timestamp) -> Pa
     let generation = package.metadata.generation;
     set_users(&mut status, users, &Verdict::yes(reason::IN_USE, words), generation, now);
     // A deletion is a generation of its own; what is said here is said about it.
+    status.observed_generation = generation;
+    status
+}
+
+/// The status of a package that is to be deleted and whose users can't be known, in `words`. Known ones stay.
+#[must_use]
+pub fn unsure(package: &Package, words: &str, now: Timestamp) -> PackageStatus {
+    let mut status = package.status.clone().unwrap_or_default();
+    let generation = package.metadata.generation;
+    if !is_true(&status.conditions, IN_USE) {
+        let verdict = Verdict::unknown(reason::PROGRESSING_WITH_RETRY, words);
+        set(&mut status.conditions, IN_USE, &verdict, generation, now);
+    }
     status.observed_generation = generation;
     status
 }

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 use crds::{Package, PackageRegistry, reason};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt, runtime::controller::Action};
-use snafu::ResultExt;
 use std::sync::Arc;
 
 use super::{
     dereference::dereference,
-    error::{Error, InUseSnafu, ReadSnafu},
+    error::{Error, InUseSnafu},
     in_use::{self, Guard},
     memory::Entry,
     reconcile::{PackageContext, write},
@@ -78,9 +77,16 @@ async fn mind_users(package: &Package, context: &PackageContext) -> Result<(), E
     let now = Timestamp::now();
     let shared = &context.shared;
     let found = dereference(package, shared);
-    let guard = in_use::guard(package, &found, is_overdue(package, now), context)
-        .await
-        .context(ReadSnafu { what: "what uses the package's images" })?;
+    let guard = match in_use::guard(package, &found, is_overdue(package, now), context).await {
+        Err(error) => {
+            let words =
+                format!("it is to be deleted and waits, since nobody knows whether it is in use: {}", chain(&error));
+            let api: Api<Package> = Api::namespaced(shared.client.clone(), &package.namespace().unwrap_or_default());
+            write(&api, package, status::unsure(package, &words, now), context).await?;
+            return Err(error);
+        }
+        Ok(guard) => guard,
+    };
     match guard {
         Guard::Go => Ok(()),
         Guard::Warn(users) => {

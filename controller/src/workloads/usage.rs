@@ -33,14 +33,20 @@ impl WantedImage {
     /// Takes apart what `Package.status.images` says: `<registry host>/<upstream host>/<repository>[:<tag>][@<digest>]`.
     #[must_use]
     pub fn new(reference: &str, digest: &str) -> Option<Self> {
-        let (_, rest) = reference.split_once('/')?;
-        let rest = rest.split_once('@').map_or(rest, |(name, _)| name);
+        let (_, served) = reference.split_once('/')?;
+        Some(Self::served(served, digest))
+    }
+
+    /// Takes apart what the registry's catalogue says: `<upstream host>/<repository>[:<tag>][@<digest>]`.
+    #[must_use]
+    pub fn served(reference: &str, digest: &str) -> Self {
+        let rest = reference.split_once('@').map_or(reference, |(name, _)| name);
         let name = rest.rfind('/').map_or(0, |slash| slash + 1);
         let (path, tag) = match rest[name..].find(':') {
             Some(colon) => (&rest[..name + colon], Some(rest[name + colon + 1..].to_owned())),
             None => (rest, None),
         };
-        Some(Self { path: path.to_owned(), tag, digest: digest.to_owned() })
+        Self { path: path.to_owned(), tag, digest: digest.to_owned() }
     }
 
     /// Whether a name that a pod or its runtime has for an image means this one. The digest decides where there is one: a tag

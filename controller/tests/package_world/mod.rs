@@ -256,6 +256,14 @@ impl World {
         std::mem::take(&mut self.cluster.lock().unwrap().writes)
     }
 
+    /// Lets the server find that many more images in what `name` declared, with numbers from 1 on.
+    pub fn add_images(&self, name: &str, count: usize) {
+        let mut server = self.server.lock().unwrap();
+        let package = server.declarations.get_mut(&uid(name)).unwrap().package.as_mut().unwrap();
+        let more: Vec<_> = (1..=count).map(|number| image(&package.name, &package.version, number)).collect();
+        package.images.extend(more);
+    }
+
     /// Lets the server finish what `name` declared.
     pub fn publish(&self, name: &str, package: &str, version: &str) {
         let mut server = self.server.lock().unwrap();
@@ -275,6 +283,17 @@ impl World {
                 platforms: vec!["linux/amd64".into()],
             }],
         });
+    }
+}
+
+/// Image number `number` of a package.
+fn image(package: &str, version: &str, number: usize) -> PackageImage {
+    let digest = format!("sha256:{number:064x}");
+    PackageImage {
+        name: format!("image-{number}"),
+        reference: format!("docker.io/library/{package}-{number}:{version}@{digest}"),
+        digest,
+        platforms: vec!["linux/amd64".into()],
     }
 }
 
@@ -353,7 +372,7 @@ async fn list_packages(State(state): State<Shared>, headers: HeaderMap) -> Resul
         let package = declaration.package.as_ref()?;
         Some(json!({"name": package.name, "version": package.version, "status": declaration.state, "source": "url",
             "releaseVersion": package.release_version, "managedBy": declaration.id,
-            "declaredBy": state.specs[&declaration.id].declared_by}))
+            "declaredBy": state.specs[&declaration.id].declared_by, "images": package.images}))
     });
     let packages: Vec<Value> = declared.chain(state.uploads.values().cloned()).collect();
     let list = json!({"packages": packages});
