@@ -4,13 +4,18 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fsync, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, fchmod, fsync, mkdirat, openat, renameat, renameat_with, unlinkat,
+};
 use rustix::io::Errno;
 use snafu::Snafu;
 
-use crate::folder::{FILE_MODE, FOLDER_MODE, OwnFile};
+use crate::folder::{FILE_MODE, FOLDER_MODE, OwnFile, TEMPORARY_PREFIX};
 use crate::observe::open_folder;
 use crate::plan::Action;
+
+/// Folders with something in them that are kept beside one file, at most.
+const MOST_KEPT: u32 = 100;
 
 /// An action that failed.
 #[derive(Debug, Snafu)]
@@ -39,7 +44,14 @@ fn attempt(trust_dir: BorrowedFd<'_>, action: &Action) -> std::io::Result<()> {
         Action::Stage { folder, file, content } => stage(open_folder(trust_dir, folder)?.as_fd(), *file, content),
         Action::Publish { folder, file } => {
             let folder = open_folder(trust_dir, folder)?;
-            renameat(&folder, file.temporary_name(), &folder, file.name())?;
+            let publish = || renameat(&folder, file.temporary_name(), &folder, file.name());
+            match publish() {
+                Err(Errno::ISDIR) => {
+                    make_room(folder.as_fd(), file.name())?;
+                    publish()?;
+                }
+                result => result?,
+            }
             Ok(fsync(&folder)?)
         }
         Action::MoveFolder { from, to } => {
@@ -47,7 +59,11 @@ fn attempt(trust_dir: BorrowedFd<'_>, action: &Action) -> std::io::Result<()> {
             Ok(fsync(trust_dir)?)
         }
         Action::RemoveFile { folder, name } => {
-            tolerate(unlinkat(open_folder(trust_dir, folder)?, name, AtFlags::empty()), Errno::NOENT)
+            let folder = open_folder(trust_dir, folder)?;
+            match unlinkat(&folder, name, AtFlags::empty()) {
+                Err(Errno::ISDIR) => make_room(folder.as_fd(), name),
+                result => tolerate(result, Errno::NOENT),
+            }
         }
         // Somebody put something in: it stays, and the folder with it.
         Action::RemoveFolder { folder } => tolerate(unlinkat(trust_dir, folder, AtFlags::REMOVEDIR), Errno::NOTEMPTY),
@@ -56,6 +72,23 @@ fn attempt(trust_dir: BorrowedFd<'_>, action: &Action) -> std::io::Result<()> {
 
 fn fix_mode(trust_dir: BorrowedFd<'_>, folder: &str) -> std::io::Result<()> {
     Ok(fchmod(open_folder(trust_dir, folder)?, Mode::from_raw_mode(FOLDER_MODE))?)
+}
+
+/// Takes away a folder that has the name of a file of ours. What somebody put in it isn't ours: it is kept, under another
+/// name.
+fn make_room(folder: BorrowedFd<'_>, name: &str) -> std::io::Result<()> {
+    match unlinkat(folder, name, AtFlags::REMOVEDIR) {
+        Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+        result => return Ok(result?),
+    }
+    let stem = name.strip_prefix(TEMPORARY_PREFIX).unwrap_or(name);
+    for number in 1..=MOST_KEPT {
+        match renameat_with(folder, name, folder, format!("{stem}.replaced-{number}"), RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            result => return Ok(result?),
+        }
+    }
+    Err(Errno::EXIST.into())
 }
 
 fn stage(folder: BorrowedFd<'_>, file: OwnFile, content: &[u8]) -> std::io::Result<()> {

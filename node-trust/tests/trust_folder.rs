@@ -238,11 +238,67 @@ fn a_trust_folder_that_is_not_there_is_reported() {
 }
 
 #[test]
+fn a_folder_in_place_of_a_file_makes_room_and_what_is_in_it_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join(HOST);
+    run(&dir, &[wanted(HOST, "1")]);
+    let right = tree(dir.path());
+    for name in ["ca.crt", "hosts.toml"] {
+        fs::remove_file(folder.join(name)).unwrap();
+        fs::create_dir(folder.join(name)).unwrap();
+    }
+    fs::create_dir(folder.join(".package-registry-new.ca.crt.tmp")).unwrap();
+    assert_eq!(run(&dir, &[wanted(HOST, "1")]), []);
+    assert_eq!(tree(dir.path()), right);
+
+    let temporary = folder.join(".package-registry-new.ca.crt.tmp");
+    fs::create_dir(&temporary).unwrap();
+    fs::write(temporary.join("theirs"), "").unwrap();
+    for _ in 0..2 {
+        assert_eq!(run(&dir, &[wanted(HOST, "1")]), []);
+        assert!(folder.join("new.ca.crt.tmp.replaced-1/theirs").exists());
+    }
+    fs::remove_dir_all(folder.join("new.ca.crt.tmp.replaced-1")).unwrap();
+    assert_eq!(tree(dir.path()), right);
+
+    for number in ["1", "2"] {
+        fs::remove_file(folder.join("ca.crt")).unwrap();
+        fs::create_dir(folder.join("ca.crt")).unwrap();
+        fs::write(folder.join("ca.crt/theirs"), number).unwrap();
+        assert_eq!(run(&dir, &[wanted(HOST, "1")]), []);
+    }
+    let found = tree(dir.path());
+    assert_eq!(found[&format!("{HOST}/ca.crt")], "644 CA 1");
+    for number in ["1", "2"] {
+        let kept = fs::read_to_string(folder.join(format!("ca.crt.replaced-{number}/theirs")));
+        assert_eq!(kept.unwrap(), number);
+    }
+    assert_eq!(run(&dir, &[]), []);
+    assert_eq!(
+        names(&dir),
+        ["", "ca.crt.replaced-1/", "ca.crt.replaced-1/theirs", "ca.crt.replaced-2/", "ca.crt.replaced-2/theirs"]
+            .map(|name| format!("{HOST}/{name}"))
+    );
+}
+
+#[test]
+fn a_link_to_a_folder_in_place_of_a_file_is_replaced_and_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = tempfile::tempdir().unwrap();
+    fs::write(target.path().join("theirs"), "theirs").unwrap();
+    run(&dir, &[wanted(HOST, "1")]);
+    let right = tree(dir.path());
+    fs::remove_file(dir.path().join(HOST).join("ca.crt")).unwrap();
+    symlink(target.path(), dir.path().join(HOST).join("ca.crt")).unwrap();
+    assert_eq!(run(&dir, &[wanted(HOST, "1")]), []);
+    assert_eq!(tree(dir.path()), right);
+    assert!(target.path().join("theirs").exists());
+}
+
+#[test]
 fn a_failed_write_is_reported_for_its_registry_and_host() {
     let dir = tempfile::tempdir().unwrap();
-    run(&dir, &[wanted(HOST, "1")]);
-    fs::remove_file(dir.path().join(HOST).join("ca.crt")).unwrap();
-    fs::create_dir(dir.path().join(HOST).join("ca.crt")).unwrap();
+    fs::write(dir.path().join(format!(".package-registry-new.{HOST}")), "no folder").unwrap();
     let problems = run(&dir, &[wanted(HOST, "1"), wanted("b.io", "1")]);
     assert_eq!((problems.len(), problems[0].reason, problems[0].host.as_deref()), (1, Reason::WriteFailed, Some(HOST)));
     assert!(dir.path().join("b.io/hosts.toml").exists());
