@@ -175,7 +175,7 @@ pub fn validate(registry: &PackageRegistry, live: &Live, settings: &Settings) ->
         field: "spec.tls",
         problem: "exactly one of its fields must be set: selfManaged",
     })?;
-    check_mirrors(&spec.node_trust.mirrors)?;
+    check_mirrors(&spec.node_trust.mirrors, &hosts)?;
     let storage = storage(registry, live, &names, settings)?;
     Ok(Validated {
         service: Service {
@@ -299,12 +299,19 @@ fn collection(collection: &GarbageCollection) -> Result<GarbageCollection, Error
 }
 
 /// Nodes refuse a list that they can't make folders from; the user hears of it here.
-fn check_mirrors(mirrors: &[String]) -> Result<(), Error> {
+fn check_mirrors(mirrors: &[String], hosts: &[String]) -> Result<(), Error> {
     for upstream in mirrors {
         let parsed = upstream.parse::<HostName>();
         parsed
             .map_err(|invalid| invalid.to_string())
             .or_else(|problem| InvalidSpecSnafu { field: "spec.nodeTrust.mirrors", problem }.fail())?;
+        ensure!(
+            !hosts.contains(upstream),
+            InvalidSpecSnafu {
+                field: "spec.nodeTrust.mirrors",
+                problem: format!("{upstream} is the registry's own host, for which nodes ask it anyway: remove it")
+            }
+        );
     }
     Ok(())
 }
@@ -364,6 +371,14 @@ mod tests {
             (
                 "nodeTrust: {mirrors: [docker.io, a..b]}",
                 "spec.nodeTrust.mirrors: \"a..b\" isn't a registry's host name",
+            ),
+            (
+                "nodeTrust: {mirrors: [docker.io, registry.demo.svc]}",
+                "spec.nodeTrust.mirrors: registry.demo.svc is the registry's own host",
+            ),
+            (
+                "nodeTrust: {mirrors: [registry.demo.svc.cluster.local]}",
+                "spec.nodeTrust.mirrors: registry.demo.svc.clu",
             ),
             ("nodeTrust: {mirrors: [\"docker.io:99999\"]}", "spec.nodeTrust.mirrors: \"docker.io:99999\" isn't"),
         ];

@@ -141,8 +141,10 @@ impl Claims {
 
     fn mirrors(&mut self, registry: &PackageRegistry, settings: &Settings, refusals: &mut Vec<Refusal>) -> Vec<String> {
         let own = key(registry);
+        let own_hosts = hosts(registry, settings);
         let mut granted = Vec::new();
-        for upstream in &registry.spec.node_trust.mirrors {
+        // Its own host is no upstream; that such a spec is wrong is said by `registry::validate`.
+        for upstream in registry.spec.node_trust.mirrors.iter().filter(|upstream| !own_hosts.contains(upstream)) {
             if !settings.is_privileged(&own.namespace) {
                 refusals.push(Refusal {
                     name: upstream.clone(),
@@ -290,6 +292,14 @@ mod tests {
         let plan = plan([&thief, &victim], &settings(), None);
         assert_eq!(names(&plan), [("registry", vec![]), ("thief", vec![])]);
         assert_eq!(plan.refusals[&key(&thief)][0].reason, reason::NAME_TAKEN);
+    }
+
+    #[test]
+    fn a_registry_does_not_mirror_itself() {
+        let registry = registry("ops", "registry", 1, &["registry.ops.svc", "docker.io"]);
+        let plan = plan([&registry], &settings(), None);
+        assert_eq!(names(&plan), [("registry", vec!["docker.io"])]);
+        assert!(plan.refusals.is_empty());
     }
 
     #[test]
