@@ -4,7 +4,7 @@
 //! registry's own authorities and its host name.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -202,8 +202,18 @@ impl Servers {
         Ok(ServerClient { connection, base: target.url, token, tokens, namespace, name })
     }
 
+    /// Forgets all but these registries, by namespace and name: the others are gone.
+    pub fn keep_only(&self, registries: &BTreeSet<(String, String)>) {
+        let keys: BTreeSet<String> = registries.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect();
+        self.lock().retain(|key, _| keys.contains(key));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Target, Connection)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn connection(&self, key: &str, target: &Target) -> Result<Connection, reqwest::Error> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.lock();
         if let Some((same, connection)) = kept.get(key)
             && same == target
         {
@@ -386,6 +396,19 @@ mod tests {
         assert_eq!(document::<PackageList>(answer(long), LONGEST_LIST).await.unwrap(), PackageList::default());
         let error = document::<PackageList>(answer("<html>".into()), LONGEST_LIST).await.unwrap_err();
         assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_kept_of_a_registry_goes_with_it() {
+        // Another test of this process may have been first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let servers = Servers::default();
+        let target = Target { url: "https://a.apps.svc".parse().unwrap(), addresses: Vec::new(), ca_bundle: None };
+        for key in ["apps/a", "apps/b"] {
+            servers.connection(key, &target).unwrap();
+        }
+        servers.keep_only(&BTreeSet::from([("apps".into(), "b".into())]));
+        assert_eq!(servers.lock().keys().collect::<Vec<_>>(), ["apps/b"]);
     }
 
     #[test]

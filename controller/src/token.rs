@@ -1,6 +1,10 @@
 //! Tokens with which the controller speaks to a registry's server: made for its publisher account, for its audience alone.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Mutex,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -102,6 +106,11 @@ impl Tokens {
         self.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
 
+    /// Forgets all but those of these registries, by namespace and name: the others are gone.
+    pub fn keep_only(&self, registries: &BTreeSet<(String, String)>) {
+        self.lock().retain(|key, _| registries.contains(key));
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Kept>> {
         self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -116,6 +125,17 @@ fn renewal(now: Timestamp, expires: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_goes_with_its_registry() {
+        let tokens = Tokens::default();
+        for name in ["a", "b"] {
+            let kept = Kept { token: "t".into(), renew_at: Timestamp::MAX };
+            tokens.lock().insert(("apps".into(), name.into()), kept);
+        }
+        tokens.keep_only(&BTreeSet::from([("apps".into(), "b".into()), ("apps".into(), "c".into())]));
+        assert_eq!(tokens.lock().keys().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["b"]);
+    }
 
     #[test]
     fn a_token_is_replaced_after_four_fifths_of_its_life() {

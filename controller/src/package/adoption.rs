@@ -58,6 +58,7 @@ pub enum Error {
 pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
     loop {
         let registries = context.registries.state();
+        forget_others(&registries, &context);
         let due = registries
             .iter()
             .filter(|registry| is_due(registry))
@@ -72,6 +73,14 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
             () = tokio::time::sleep(PERIOD) => {}
         }
     }
+}
+
+/// What was kept to talk to registries goes with them.
+fn forget_others(registries: &[Arc<PackageRegistry>], context: &Context) {
+    let there: BTreeSet<_> =
+        registries.iter().map(|registry| (registry.namespace().unwrap_or_default(), registry.name_any())).collect();
+    context.servers.keep_only(&there);
+    context.tokens.keep_only(&there);
 }
 
 fn is_due(registry: &PackageRegistry) -> bool {
