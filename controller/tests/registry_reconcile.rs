@@ -154,7 +154,7 @@ async fn a_broken_authority_is_said_and_left_alone_and_recovers_by_itself() {
 }
 
 #[tokio::test]
-async fn a_deleted_authority_is_made_anew_and_the_serving_certificate_follows() {
+async fn a_deleted_authority_is_made_anew_and_clients_have_time_to_hear_of_it() {
     let mut world = World::begin(&no_trust());
     world.settle().await;
     let before = world.remove(AUTHORITY);
@@ -162,8 +162,10 @@ async fn a_deleted_authority_is_made_anew_and_the_serving_certificate_follows() 
     world.settle().await;
     let after = world.object(AUTHORITY).unwrap();
     assert_ne!(after["data"]["tls.crt"], before["data"]["tls.crt"]);
-    assert_ne!(world.object(SERVING).unwrap()["data"], serving["data"]);
+    assert_eq!(after["data"]["previous.crt"], before["data"]["tls.crt"]);
+    assert_eq!(world.object(SERVING).unwrap(), serving, "the new authority doesn't sign yet");
     let bundle = world.object(REGISTRY).unwrap()["status"]["caBundle"].clone();
+    assert_eq!(bundle.as_str().unwrap().matches("BEGIN").count(), 2);
     assert_eq!(world.object(CA_CONFIG_MAP).unwrap()["data"]["ca.crt"], bundle);
 }
 

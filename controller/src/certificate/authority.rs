@@ -9,6 +9,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PublicKeyData, SanType,
 };
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use snafu::{OptionExt, ResultExt, ensure};
 
@@ -138,6 +139,14 @@ impl Authorities {
         Self { current, next: None, previous: None }
     }
 
+    /// Those of a registry whose Secret is gone: `current` is new, and the certificate among `trusted` (PEM) that signed `leaf` is
+    /// trusted a little longer.
+    #[must_use]
+    pub fn after_loss(current: Authority, trusted: &str, leaf: Option<&Facts>) -> Self {
+        let signer = leaf.and_then(|leaf| signer(trusted, leaf));
+        Self { current, next: None, previous: signer.map(|signer| signer.pem()) }
+    }
+
     /// Reads what the Secret holds. A next one that can't be read is left out: it has signed nothing yet.
     ///
     /// # Errors
@@ -185,6 +194,13 @@ impl Authorities {
             .flat_map(|pem| [pem.trim_end(), "\n"])
             .collect()
     }
+}
+
+/// The certificate among `trusted` (PEM) that signed `leaf`.
+fn signer(trusted: &str, leaf: &Facts) -> Option<Facts> {
+    CertificateDer::pem_slice_iter(trusted.as_bytes())
+        .filter_map(|der| Facts::of(der.ok()?, "status.caBundle").ok())
+        .find(|authority| leaf.is_signed_by(authority))
 }
 
 fn set_validity(params: &mut CertificateParams, now: Timestamp, not_after: Timestamp) {

@@ -71,6 +71,12 @@ impl Facts {
         })
     }
 
+    /// The certificate in PEM form.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        encode(&self.der)
+    }
+
     /// SHA-256 of the binary form, hexadecimal.
     #[must_use]
     pub fn fingerprint(&self) -> String {
@@ -108,14 +114,15 @@ impl Facts {
 /// # Errors
 /// When a certificate of it can't be read.
 pub fn certificates(pem: &[u8], what: &'static str) -> Result<String, CertificateError> {
-    // The ending that certificates are made with, so that one of ours stays what it is.
-    let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
     CertificateDer::pem_slice_iter(pem)
-        .map(|der| {
-            let der = der.map_err(|error| unreadable(what, &error))?;
-            Ok(pem::encode_config(&pem::Pem::new("CERTIFICATE", der.to_vec()), lines))
-        })
+        .map(|der| der.map(|der| encode(&der)).map_err(|error| unreadable(what, &error)))
         .collect()
+}
+
+/// In PEM form, with the ending of lines that certificates are made with: so one of ours stays what it is.
+fn encode(der: &CertificateDer<'_>) -> String {
+    let lines = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&pem::Pem::new("CERTIFICATE", der.to_vec()), lines)
 }
 
 /// `time` plus `duration`, or the last time there is.

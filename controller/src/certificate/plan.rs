@@ -21,6 +21,8 @@ pub struct Input<'a> {
     pub owner: &'a str,
     /// Data of the authority's Secret, if it exists.
     pub authority: Option<&'a BTreeMap<String, ByteString>>,
+    /// Certificates (PEM) that nodes were told of last; what is still in use of a registry whose authority is lost.
+    pub trusted: Option<&'a str>,
     /// Data of the serving Secret, if it exists.
     pub serving: Option<&'a BTreeMap<String, ByteString>>,
     /// What the serving certificate must stand for.
@@ -78,7 +80,7 @@ pub fn plan(input: Input<'_>) -> Result<Plan, CertificateError> {
     let first = input.authority.is_none();
     let (authorities, step) = match input.authority {
         Some(data) => advance(input, Authorities::read(data)?)?,
-        None => (Authorities::new(generate(input)?), Step::Keep),
+        None => (replace_lost(input)?, Step::Keep),
     };
     let checked = policy::check(policy::Input {
         secret: input.serving,
@@ -89,16 +91,35 @@ pub fn plan(input: Input<'_>) -> Result<Plan, CertificateError> {
     });
     let (leaf, violation) = match checked {
         Ok(leaf) => (leaf, None),
-        Err(violation) => {
-            let leaf = authorities.current.sign(input.names, input.now, input.life)?;
-            (leaf, Some(violation))
-        }
+        Err(violation) => match outgoing(input, &authorities, &violation) {
+            Some(leaf) => (leaf, None),
+            None => (authorities.current.sign(input.names, input.now, input.life)?, Some(violation)),
+        },
     };
     Ok(Plan { authorities, step, first, leaf, violation })
 }
 
 fn generate(input: Input<'_>) -> Result<Authority, CertificateError> {
     Authority::generate(input.owner, input.now, input.authority_life)
+}
+
+/// The authorities where there is no Secret: somebody has deleted it, or there was none yet.
+fn replace_lost(input: Input<'_>) -> Result<Authorities, CertificateError> {
+    let leaf = serving_leaf(input);
+    let trusted = input.trusted.unwrap_or_default();
+    Ok(Authorities::after_loss(generate(input)?, trusted, leaf.as_ref().map(|leaf| &leaf.facts)))
+}
+
+fn serving_leaf(input: Input<'_>) -> Option<Leaf> {
+    let data = input.serving?;
+    Leaf::read(&data.get(CERTIFICATE_KEY)?.0, &data.get(PRIVATE_KEY_KEY)?.0).ok()
+}
+
+/// The certificate in place, if nothing but its authority is of before and not every node has the current one.
+fn outgoing(input: Input<'_>, authorities: &Authorities, violation: &Violation) -> Option<Leaf> {
+    let stays = *violation == Violation::ForeignIssuer;
+    let leaf = serving_leaf(input).filter(|leaf| stays && leaf.names() == *input.names)?;
+    rotation::awaits_nodes(&leaf.facts, authorities, input.trust, input.now).then_some(leaf)
 }
 
 fn advance(input: Input<'_>, mut authorities: Authorities) -> Result<(Authorities, Step), CertificateError> {
@@ -146,6 +167,7 @@ mod tests {
     struct Secrets {
         authority: Option<BTreeMap<String, ByteString>>,
         serving: Option<BTreeMap<String, ByteString>>,
+        trusted: Option<String>,
     }
 
     impl Secrets {
@@ -154,6 +176,7 @@ mod tests {
             let plan = plan(Input {
                 owner: "demo/registry",
                 authority: self.authority.as_ref(),
+                trusted: self.trusted.as_deref(),
                 serving: self.serving.as_ref(),
                 names: &names,
                 authority_life: HOUR * 10_000,
@@ -163,13 +186,14 @@ mod tests {
                 now: after(start(), HOUR * hours),
             })?;
             self.authority = Some(plan.authorities.data());
+            self.trusted = Some(plan.authorities.bundle());
             self.serving = Some(plan.serving_data());
             Ok(plan)
         }
     }
 
     fn empty() -> Secrets {
-        Secrets { authority: None, serving: None }
+        Secrets { authority: None, serving: None, trusted: None }
     }
 
     #[test]
@@ -201,6 +225,50 @@ mod tests {
         assert_eq!(retired.step, Step::Retire);
         assert_eq!(retired.leaf, promoted.leaf);
         assert_eq!(retired.authorities.bundle(), promoted.authorities.current.certificate);
+    }
+
+    #[test]
+    fn a_deleted_authority_is_trusted_until_every_node_has_the_new_one() {
+        let mut secrets = empty();
+        let old = secrets.pass(0, Trust::Everywhere, false).unwrap();
+        secrets.authority = None;
+        let lost = secrets.pass(1, Trust::Spreading, false).unwrap();
+        assert!(lost.first);
+        assert_eq!((lost.leaf.clone(), lost.violation), (old.leaf.clone(), None));
+        let (before, after) = (&old.authorities.current.certificate, &lost.authorities.current.certificate);
+        assert_eq!(lost.authorities.bundle(), format!("{before}{after}"));
+        let waiting = secrets.pass(1, Trust::Spreading, false).unwrap();
+        assert_eq!((waiting.leaf, waiting.authorities), (old.leaf, lost.authorities.clone()));
+
+        let signed = secrets.pass(1, Trust::Everywhere, false).unwrap();
+        assert_eq!(signed.violation, Some(Violation::ForeignIssuer));
+        assert_eq!(signed.authorities, lost.authorities);
+        let retired = secrets.pass(2, Trust::Everywhere, false).unwrap();
+        assert_eq!(retired.step, Step::Retire);
+        assert_eq!(retired.authorities.bundle(), *after);
+    }
+
+    #[test]
+    fn nodes_that_are_down_hold_the_new_authority_up_for_an_hour() {
+        for trust in [Trust::Spreading, Trust::Unwatched] {
+            let mut secrets = empty();
+            secrets.pass(0, trust, false).unwrap();
+            secrets.authority = None;
+            assert_eq!(secrets.pass(1, trust, false).unwrap().violation, None);
+            assert_eq!(secrets.pass(2, trust, false).unwrap().violation, Some(Violation::ForeignIssuer), "{trust:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_lost_authority_signed_is_not_kept_where_it_is_of_no_use() {
+        let mut secrets = empty();
+        secrets.pass(0, Trust::Everywhere, false).unwrap();
+        let foreign = empty().pass(0, Trust::Everywhere, false).unwrap().authorities.bundle();
+        for (trusted, hours) in [(None, 1), (Some(foreign), 1), (secrets.trusted.clone(), 900)] {
+            let mut lost = Secrets { authority: None, serving: secrets.serving.clone(), trusted };
+            let plan = lost.pass(hours, Trust::Spreading, false).unwrap();
+            assert_eq!(plan.violation, Some(Violation::ForeignIssuer));
+        }
     }
 
     #[test]

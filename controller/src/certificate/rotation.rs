@@ -6,6 +6,9 @@
 //! The serving certificate follows the current authority, so it changes with `Promote`: only when every node that is up
 //! has the bundle with both, or at a deadline, since nodes that are down must not hold it up for ever. The old one leaves
 //! when the last certificate that it signed can't be in use any more.
+//!
+//! An authority whose Secret was deleted leaves only its certificate: its successor is current at once, and the serving
+//! certificate follows when it would have followed a `Promote`.
 
 use std::time::Duration;
 
@@ -100,6 +103,23 @@ fn promotion(input: Input<'_>, current: &Facts, next: &Facts) -> Step {
         Trust::Spreading if input.now >= after(next.issued, deadline(current, next)) => Step::Promote { late: true },
         Trust::Spreading | Trust::Unwatched => Step::Keep,
     }
+}
+
+/// Whether `leaf`, of the authority before, stays a little longer: nodes don't have the current one, which has come all at once
+/// since the Secret was lost. Where it came by `Promote` they do, or have been waited for.
+#[must_use]
+pub fn awaits_nodes(leaf: &Facts, authorities: &Authorities, trust: Trust, now: Timestamp) -> bool {
+    let previous = authorities.previous.as_ref();
+    let Some(previous) = previous.and_then(|pem| Facts::read(pem.as_bytes(), "previous.crt").ok()) else {
+        return false;
+    };
+    let current = &authorities.current.facts;
+    let longest = match trust {
+        Trust::Everywhere => return false,
+        Trust::Spreading => deadline(leaf, current),
+        Trust::Unwatched => deadline(leaf, current).min(UNWATCHED_OVERLAP),
+    };
+    leaf.is_signed_by(&previous) && now < after(current.issued, longest)
 }
 
 /// The deadline, or half of what is left of the current one where that is less.

@@ -27,7 +27,7 @@ pub fn addresses(service: &Service) -> Vec<String> {
     all.into_iter().filter(|address| address.parse::<IpAddr>().is_ok()).collect()
 }
 
-/// The plan for a registry whose Service has these addresses.
+/// The plan for a registry whose Service has these addresses; `trusted` is the bundle that nodes were told of.
 ///
 /// # Errors
 /// [`Error::Certificate`] when the authority's Secret can't be used.
@@ -35,6 +35,7 @@ pub fn plan(
     registry: &Validated,
     live: &Live,
     addresses: &[String],
+    trusted: Option<&str>,
     requested: bool,
     trust: Trust,
     now: Timestamp,
@@ -50,6 +51,7 @@ pub fn plan(
     plan::plan(plan::Input {
         owner: &format!("{}/{}", registry.namespace, registry.names.registry()),
         authority: authority.as_ref(),
+        trusted,
         serving: serving.as_ref(),
         names: &names,
         authority_life: registry.authority_life,

@@ -200,7 +200,8 @@ async fn certify(
         registry.spec.node_trust.enabled,
     );
     let requested = requested_rotation(registry).is_some();
-    let plan = match certificates::plan(validated, live, &addresses, requested, trust, now) {
+    let trusted = registry.status.as_ref().and_then(|status| status.ca_bundle.as_deref());
+    let plan = match certificates::plan(validated, live, &addresses, trusted, requested, trust, now) {
         Ok(plan) => plan,
         Err(error) => return Certificates::Refused(error),
     };

@@ -43,9 +43,16 @@ fn after(
     let validated = validate(object, &Live::default(), &settings()).unwrap();
     let service: Service =
         serde_json::from_value(json!({"spec": {"clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7"]}})).unwrap();
-    let plan =
-        certificates::plan(&validated, &Live::default(), &["10.96.0.7".to_owned()], false, Trust::Spreading, now())
-            .unwrap();
+    let plan = certificates::plan(
+        &validated,
+        &Live::default(),
+        &["10.96.0.7".to_owned()],
+        None,
+        false,
+        Trust::Spreading,
+        now(),
+    )
+    .unwrap();
     let findings = Findings {
         registry: &validated,
         foundations: &Foundations {
