@@ -144,6 +144,24 @@ async fn a_folders_volume_goes_with_the_registry_only_where_the_policy_says_so()
 }
 
 #[tokio::test]
+async fn a_folders_claim_is_kept_by_a_policy_that_no_pass_applied() {
+    let mut world = folder_world().await;
+    let mut spec = on_folder();
+    spec["deletionPolicy"] = "Delete".into();
+    world.edit(REGISTRY, "/spec", spec.clone());
+    world.settle().await;
+    let claim = world.object(VOLUME_CLAIM).unwrap();
+    assert_eq!(claim["metadata"]["ownerReferences"][0]["uid"], "registry-uid");
+    spec["deletionPolicy"] = "Retain".into();
+    spec["suspend"] = true.into();
+    world.edit(REGISTRY, "/spec", spec);
+    delete(&mut world).await;
+    assert_eq!(world.object(VOLUME_CLAIM).unwrap()["metadata"]["ownerReferences"], json!([]));
+    assert_eq!(world.object(VOLUME_CLAIM).unwrap()["spec"], claim["spec"]);
+    assert!(world.object(VOLUME).is_some());
+}
+
+#[tokio::test]
 async fn a_claim_of_the_user_is_waited_for_and_never_written() {
     let mut world = World::begin(&on_claim());
     world.settle().await;
