@@ -105,9 +105,9 @@ async fn an_upload_that_nobody_touches_expires_with_all_that_came_of_it(site: Si
     assert!(uploads.roots().await.unwrap().is_empty());
 }
 
-/// A package with one file of 20 bytes.
+/// A package with one file of 30 bytes.
 fn tiny(name: &str) -> (Package, String) {
-    (Package::new(name, "1").file("a", "a.txt", &[7; 20]), Digest::sha256(&[7; 20]).to_string())
+    (Package::new(name, "1").file("a", "a.txt", &[7; 30]), Digest::sha256(&[7; 30]).to_string())
 }
 
 #[tokio::test]
@@ -119,8 +119,9 @@ async fn an_upload_that_is_announced_again_or_still_sent_to_does_not_expire() {
     let ((sent, digest), (again, _), (slow, _)) = (tiny("sent"), tiny("again"), tiny("slow"));
     let id = announced(&client, &sent.content()).await.id;
     let slow = announced(&client, &slow.content()).await.id;
-    // One request that takes longer than an upload lives. Its bytes are those of the others: a session of its own.
-    let bytes = futures::stream::iter(0..20).then(|_| async {
+    // One request that takes longer than an upload lives, and than everything below. Its bytes are those of the others: a
+    // session of its own.
+    let bytes = futures::stream::iter(0..30).then(|_| async {
         tokio::time::sleep(STEP).await;
         Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[7]))
     });
