@@ -17,7 +17,8 @@ pub(super) enum Standing {
 
 /// Two declarations never share a name and version: the first one has it. What was uploaded gives way to a declaration of the
 /// same content, never the other way round. An object that was made anew under its name, as in a restored cluster, has another
-/// id, and what it had is its again.
+/// id, and what it had is its again. The same content with a signature more, or with something more that is said of an image,
+/// takes the place of the one without.
 ///
 /// # Errors
 /// A package that may not be published, with what to do.
@@ -31,8 +32,12 @@ pub(super) fn standing(there: &Entry, new: &Entry, on_conflict: OnConflict) -> R
         return AlreadyDeclaredSnafu { name, version, by: &there.declaration.by, content }.fail();
     }
     if same {
-        let stays =
-            there.source == new.source && there.declaration == new.declaration || new.source == PackageSource::Upload;
+        let stays = match declared {
+            (PackageSource::Url, PackageSource::Upload) => true,
+            (PackageSource::Upload, PackageSource::Url) => false,
+            (_, PackageSource::Upload) => there.says_as_much_as(new),
+            _ => there.declaration == new.declaration && there.says_as_much_as(new),
+        };
         return Ok(if stays { Standing::Same } else { Standing::Replaced });
     }
     let advice = match declared {
@@ -96,6 +101,20 @@ mod tests {
         assert_eq!(standing(&upload("x"), &upload("x"), OnConflict::Reject).unwrap(), Standing::Same);
         assert_eq!(standing(&url("a", "x"), &url("a", "x"), OnConflict::Reject).unwrap(), Standing::Same);
         assert_eq!(standing(&url("a", "x"), &upload("x"), OnConflict::Reject).unwrap(), Standing::Same);
+    }
+
+    #[test]
+    fn the_same_content_with_more_said_of_it_takes_the_place_but_never_that_of_a_declaration() {
+        let signed = |mut entry: Entry| {
+            entry.signatures = vec!["one".into()];
+            entry
+        };
+        for new in [signed(upload("x")), signed(url("a", "x"))] {
+            let there = Entry { signatures: vec![], ..new.clone() };
+            assert_eq!(standing(&there, &new, OnConflict::Reject).unwrap(), Standing::Replaced);
+            assert_eq!(standing(&new, &there, OnConflict::Reject).unwrap(), Standing::Same);
+        }
+        assert_eq!(standing(&url("a", "x"), &signed(upload("x")), OnConflict::Reject).unwrap(), Standing::Same);
     }
 
     #[test]

@@ -70,6 +70,10 @@ fn from_url() -> PackageSource {
     PackageSource::Url
 }
 
+fn includes<T: PartialEq>(all: &[T], some: &[T]) -> bool {
+    some.iter().all(|one| all.contains(one))
+}
+
 /// The declaration behind a package.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -198,6 +202,16 @@ impl Roots {
 }
 
 impl Entry {
+    /// Whether it has every signature of another entry of the same content, and everything that one brings about images.
+    #[must_use]
+    pub fn says_as_much_as(&self, other: &Self) -> bool {
+        let has = |image: &Image| {
+            let mut own = self.images.iter().filter(|own| own.alias == image.alias && own.target == image.target);
+            own.any(|own| includes(&own.manifests, &image.manifests) && includes(&own.attachments, &image.attachments))
+        };
+        includes(&self.signatures, &other.signatures) && other.images.iter().all(has)
+    }
+
     /// The entry of a bundle that was read to its end, without its referrers: a bundle doesn't say which those are.
     ///
     /// # Errors

@@ -185,7 +185,9 @@ impl Catalogue {
         }
         entry.release_version = match (number, &there) {
             // A package that is published again keeps its number.
-            (Number::From(from), Some((there, _))) if there.release_version >= from => there.release_version,
+            (Number::From(from), Some((there, _))) if there.release_version >= from || there.digest == entry.digest => {
+                there.release_version
+            }
             _ => self.number(number, &entry.name, &code).await?,
         };
         let (roots, bytes) = (entry.roots()?, json(entry)?);

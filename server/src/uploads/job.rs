@@ -156,7 +156,7 @@ impl Job {
         let (catalogue, coordinate) = (&self.uploads.inner.catalogue, &self.record.coordinate);
         // Published before a crash, or by somebody else with the same content.
         let there = catalogue.package(&coordinate.name, &coordinate.version).await?;
-        if let Some(there) = there.filter(|there| there.digest == self.record.digest) {
+        if let Some(there) = there.filter(|there| publication::is_there(there, &self.record)) {
             return Ok(there);
         }
         self.uploads.hold_all(&self.record).await;

@@ -20,7 +20,21 @@ pub(super) fn declared_as(id: &UploadId) -> String {
     format!("{PREFIX}{id}")
 }
 
-/// The release version of the package if it is in the catalogue with the same content already.
+/// Whether a package has the content of an upload, and whatever else that brings. What is declared is the declaration's, also
+/// where the upload has a signature more.
+#[must_use]
+pub(super) fn is_there(entry: &Entry, record: &Record) -> bool {
+    let text = |bytes: &[u8], known: &String| known.as_bytes() == bytes;
+    let signatures = &record.parts.signatures;
+    let signed = signatures.iter().all(|bytes| entry.signatures.iter().any(|known| text(bytes, known)));
+    let indexed = match (&record.parts.index, &entry.index) {
+        (Some(bytes), Some(known)) => text(bytes, known),
+        (bytes, known) => bytes.is_none() && known.is_none(),
+    };
+    entry.digest == record.digest && (entry.source == PackageSource::Url || signed && indexed)
+}
+
+/// The release version of the package if it is in the catalogue already, with all that the upload brings.
 ///
 /// # Errors
 /// Other content under the name and version, where that can't be replaced; a store that fails.
@@ -28,8 +42,11 @@ pub(super) async fn judge(catalogue: &Catalogue, record: &Record) -> Result<Opti
     let Some(entry) = catalogue.package(&record.coordinate.name, &record.coordinate.version).await? else {
         return Ok(None);
     };
-    if entry.digest == record.digest {
+    if is_there(&entry, record) {
         return Ok(Some(entry.release_version));
+    }
+    if entry.digest == record.digest {
+        return Ok(None);
     }
     // What is declared is the declaration's, whatever may be replaced.
     if entry.source == PackageSource::Upload && catalogue.options().on_conflict == OnConflict::Replace {
