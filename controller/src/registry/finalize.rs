@@ -1,15 +1,19 @@
 //! The finalizer: lets go of what is to be kept, and takes back what lives outside the registry's namespace. Bounded, and at once
 //! where nothing can be there; only what is to be kept is worth any time.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use crds::{DeletionPolicy, PackageRegistry};
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    core::v1::{PersistentVolume, PersistentVolumeClaim, Secret},
-    rbac::v1::ClusterRoleBinding,
+use k8s_openapi::{
+    ClusterResourceScope,
+    api::{
+        core::v1::{PersistentVolume, PersistentVolumeClaim, Secret},
+        rbac::v1::ClusterRoleBinding,
+    },
 };
-use kube::{Api, Client, ResourceExt, runtime::controller::Action};
+use kube::{Api, Client, Resource, ResourceExt, runtime::controller::Action};
+use serde::de::DeserializeOwned;
 
 use super::{
     error::{Error, ReadSnafu},
@@ -56,9 +60,11 @@ pub async fn finalize(client: &Client, registry: &PackageRegistry, snapshot: &Sn
             key.name
         );
     }
-    remove_reviewer(client, &key).await?;
+    let names = Names::new(&key.namespace, &key.name);
+    remove::<ClusterRoleBinding>(client, &key, &names.reviewer()).await?;
     if takes_its_volume(registry) {
-        remove_volume(client, &key).await?;
+        // Kubernetes keeps a volume until its claim is gone, so nobody waits for that here.
+        remove::<PersistentVolume>(client, &key, &names.folder_volume()).await?;
     }
     Ok(Action::await_change())
 }
@@ -130,12 +136,15 @@ async fn release_kept(client: &Client, registry: &PackageRegistry, key: &Key) ->
     Ok(())
 }
 
-async fn remove_reviewer(client: &Client, key: &Key) -> Result<(), Error> {
-    let name = Names::new(&key.namespace, &key.name).reviewer();
-    let api: Api<ClusterRoleBinding> = Api::all(client.clone());
-    let found = api.get_opt(&name).await.context(ReadSnafu { what: format!("ClusterRoleBinding {name}") })?;
-    if let Some(binding) = found.filter(|binding| is_of(binding, key)) {
-        apply::delete(&api, &binding).await?;
+/// Deletes something cluster-scoped, if it is this registry's.
+async fn remove<K>(client: &Client, key: &Key, name: &str) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::all(client.clone());
+    let found = api.get_opt(name).await.context(ReadSnafu { what: format!("{} {name}", K::kind(&())) })?;
+    if let Some(object) = found.filter(|object| is_of(object, key)) {
+        apply::delete(&api, &object).await?;
     }
     Ok(())
 }
@@ -145,17 +154,6 @@ async fn remove_reviewer(client: &Client, key: &Key) -> Result<(), Error> {
 fn takes_its_volume(registry: &PackageRegistry) -> bool {
     let on_folder = registry.spec.storage.volume.as_ref().is_some_and(|volume| volume.host_path.is_some());
     on_folder && registry.spec.deletion_policy == DeletionPolicy::Delete
-}
-
-/// Kubernetes keeps a volume until its claim is gone, so nobody waits for that here.
-async fn remove_volume(client: &Client, key: &Key) -> Result<(), Error> {
-    let name = Names::new(&key.namespace, &key.name).folder_volume();
-    let api: Api<PersistentVolume> = Api::all(client.clone());
-    let found = api.get_opt(&name).await.context(ReadSnafu { what: format!("PersistentVolume {name}") })?;
-    if let Some(volume) = found.filter(|volume| is_of(volume, key)) {
-        apply::delete(&api, &volume).await?;
-    }
-    Ok(())
 }
 
 /// Whether something cluster-scoped is the operator's and this registry's. Pure.
