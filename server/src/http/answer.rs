@@ -128,7 +128,8 @@ impl Label<'_> {
         })
     }
 
-    fn put(&self, headers: &mut HeaderMap) {
+    /// Says it in an answer.
+    pub fn put(&self, headers: &mut HeaderMap) {
         insert(headers, CONTENT_TYPE, self.media_type);
         insert(headers, ETAG, &self.quoted());
     }

@@ -8,8 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
-use http::header::ETAG;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 
 use super::Server;
@@ -39,14 +38,12 @@ pub async fn list(State(server): State<Server>, headers: HeaderMap) -> Response 
 async fn answer(server: &Server, headers: &HeaderMap) -> Result<Response, StorageError> {
     let ground = Ground::read(server).await?;
     let tag = ground.tag();
-    let mut response = if (Label { media_type: "application/json", tag: &tag }).is_known(headers) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        Json(PackageList { packages: ground.listed(server).await? }).into_response()
-    };
-    if let Ok(value) = HeaderValue::from_str(&format!("\"{tag}\"")) {
-        response.headers_mut().insert(ETAG, value);
+    let label = Label { media_type: "application/json", tag: &tag };
+    if let Some(unmodified) = label.unmodified(headers) {
+        return Ok(unmodified);
     }
+    let mut response = Json(PackageList { packages: ground.listed(server).await? }).into_response();
+    label.put(response.headers_mut());
     Ok(response)
 }
 

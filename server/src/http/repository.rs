@@ -9,11 +9,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bundle::universe::RepositoryVersion;
 use futures::stream;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, USER_AGENT, VARY};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, USER_AGENT, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::accept::{dcos_version, media_type, takes_gzip, version};
-use super::answer::{Label, Segments, api_error, insert, store_failed};
+use super::answer::{Label, Segments, api_error, store_failed};
 use super::repository_stock::{Documents, Wanted};
 use super::{Server, Settings};
 use crate::auth::asked_authority;
@@ -112,8 +112,7 @@ async fn answer(
     };
     let mut response = body.into_response();
     let head = response.headers_mut();
-    insert(head, CONTENT_TYPE, label.media_type);
-    insert(head, ETAG, &format!("\"{tag}\""));
+    label.put(head);
     head.insert(CONTENT_LENGTH, HeaderValue::from(length));
     head.insert(VARY, VARIES);
     if gzip {
