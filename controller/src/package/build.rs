@@ -27,8 +27,14 @@ pub fn build(package: &Package, source: ValidSource) -> DeclarationSpec {
         },
         release_version: package.spec.release_version.or(kept).and_then(|number| u64::try_from(number).ok()),
         release_version_from: u64::try_from(created).unwrap_or_default(),
-        declared_by: format!("{}/{}", package.namespace().unwrap_or_default(), package.name_any()),
+        declared_by: declared_by(package),
     }
+}
+
+/// What the server and people call a package's object: `<namespace>/<name>`.
+#[must_use]
+pub fn declared_by(package: &Package) -> String {
+    format!("{}/{}", package.namespace().unwrap_or_default(), package.name_any())
 }
 
 #[cfg(test)]

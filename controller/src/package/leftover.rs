@@ -1,9 +1,12 @@
 //! What becomes of content whose Package object is gone. Pure.
 
+use std::collections::{BTreeSet, HashSet};
+
 use api::PackageInfo;
 use crds::{Package, condition, reason};
 use kube::ResourceExt;
 
+use super::build::declared_by;
 use crate::condition::{find, is_true};
 
 /// Content of a declaration that no object stands behind.
@@ -34,20 +37,16 @@ pub fn leftovers(catalogue: &[PackageInfo], objects: &[Package], registry: &str)
         let id = package.managed_by.clone().filter(|id| uuid::Uuid::try_parse(id).is_ok())?;
         Some(Leftover { id, by: package.declared_by.clone().unwrap_or_default() })
     });
-    let alive: Vec<String> = of(objects, registry).filter_map(ResourceExt::uid).collect();
-    let mut found: Vec<Leftover> = declared.filter(|leftover| !alive.contains(&leftover.id)).collect();
-    found.sort();
-    found.dedup();
-    found
+    let alive: HashSet<String> = of(objects, registry).filter_map(ResourceExt::uid).collect();
+    let found: BTreeSet<Leftover> = declared.filter(|leftover| !alive.contains(&leftover.id)).collect();
+    found.into_iter().collect()
 }
 
 /// What becomes of one.
 #[must_use]
 pub fn fate(leftover: &Leftover, objects: &[Package], registry: &str) -> Fate {
-    let is_heir = |object: &&Package| {
-        let name = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
-        object.metadata.deletion_timestamp.is_none() && name == leftover.by
-    };
+    let is_heir =
+        |object: &&Package| object.metadata.deletion_timestamp.is_none() && declared_by(object) == leftover.by;
     let Some(heir) = of(objects, registry).find(is_heir) else { return Fate::Later };
     let conditions = heir.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let published = find(conditions, condition::PUBLISHED);

@@ -61,8 +61,10 @@ async fn sweep_for_ever(context: &Context) {
         let registries = context.registries.state();
         all.retain(|key, _| registries.iter().any(|registry| name(registry) == *key));
         for registry in &registries {
-            let serving = registry.metadata.deletion_timestamp.is_none().then(|| validate::serving(registry).ok());
-            let Some(serving) = serving.flatten() else { continue };
+            if registry.metadata.deletion_timestamp.is_some() {
+                continue;
+            }
+            let Ok(serving) = validate::serving(registry) else { continue };
             let key = name(registry);
             let seen = all.entry(key.clone()).or_default();
             if !seen.is_due(&serving.marker) {

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use url::Url;
 
 use super::{
+    build::declared_by,
     dereference::{Dereferenced, SecretData, Secrets},
     error::{
         AlreadyDeclaredSnafu, Error, InvalidSpecSnafu, RegistryLeavingSnafu, RegistryMissingSnafu,
@@ -133,9 +134,9 @@ pub fn rival<'a>(message: &str, found: &'a Dereferenced) -> Option<&'a Arc<Packa
     let words: Vec<&str> = message.split(|c: char| c.is_whitespace() || "\"'`,;()".contains(c)).collect();
     let says = |text: &str| words.iter().any(|word| *word == text || word.trim_end_matches(['.', ':']) == text);
     let standing = || found.siblings.iter().filter(|other| claims(other));
-    standing().find(|other| says(&format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any()))).or_else(
-        || standing().find(|other| known_coordinate(other).is_some_and(|(name, version)| says(name) && says(version))),
-    )
+    standing().find(|other| says(&declared_by(other))).or_else(|| {
+        standing().find(|other| known_coordinate(other).is_some_and(|(name, version)| says(name) && says(version)))
+    })
 }
 
 /// A source that can be declared.
