@@ -69,7 +69,8 @@ where
 }
 
 /// Whether the API server refused since the object is another one than we saw, which is no failure: the next pass sees it as
-/// it is; unless it is always refused so, say by a webhook. Finalizers are changed by JSON patches that test what they change; a failed test is a 422.
+/// it is; unless it is always refused so, say by a webhook. Finalizers are changed by JSON patches that test what they change;
+/// a failed test is a 422.
 #[must_use]
 pub fn is_lost_race(error: &(dyn StdError + 'static)) -> bool {
     let mut cause = Some(error);

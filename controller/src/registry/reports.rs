@@ -35,8 +35,9 @@ pub(super) async fn of_service(registry: &PackageRegistry, context: &Context) ->
     asked.await.inspect_err(|error| tracing::debug!("the storage's state is unknown: {}", chain(error))).ok()
 }
 
-/// What is said by those of the pods that can be asked and that are those of `deployment`, not only labelled like them: a complaint where there is one, since each has its own credentials
-/// (a changed Secret reaches one node a minute after another) and its own clock. `None` where none of them gives an answer.
+/// What is said by those of the pods that can be asked and that are those of `deployment`, not only labelled like them: a complaint
+/// where there is one, since each has its own credentials (a changed Secret reaches one node a minute after another) and its own
+/// clock. `None` where none of them gives an answer.
 pub(super) async fn of_pods(pods: &[Pod], deployment: &str) -> Option<StorageReport> {
     let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().tls_certs_only(None).build().ok()?;
     let staying = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none() && is_of(pod, deployment));
