@@ -1,31 +1,24 @@
 //! `registry.mount-volume`: a place in the container and perhaps a node. Which volume it is, the original left to the agents;
 //! here `spec` says it, or it is the folder of the same path on the node (decision 21).
 
+use crds::VolumeStorage;
 use serde_json::{Map, Value};
 
 use super::{Mapping, OptionsError, text, wrong};
 
 const AT: &str = "registry.mount-volume";
-/// Folder that a relative path is below, in the container and on the node.
-const ROOT: &str = "/var/lib";
-/// The original's example, and what a PackageRegistry has where no path is given.
-const DEFAULT_PATH: &str = "package-registry";
 
 impl Mapping {
     /// Maps the volume; `given` is what the options say as in a PackageRegistry.
     pub(super) fn volume(&mut self, volume: &Map<String, Value>, given: Option<&Value>) -> Result<(), OptionsError> {
         let given = |field: &str| given.and_then(|spec| spec.pointer(&format!("/storage/volume/{field}")));
-        let path = text(volume, AT, "container-path")?;
+        let path = text(volume, AT, "container-path")?.map(|path| path.trim_end_matches('/').to_owned());
         let node = text(volume, AT, "pinned-hostname")?;
         if path.is_none() && node.is_none() {
             return Ok(());
         }
         if let Some(path) = &path {
-            self.put(
-                "storage.volume.containerPath",
-                path.trim_end_matches('/').into(),
-                "registry.mount-volume.container-path",
-            )?;
+            self.put("storage.volume.containerPath", path.clone().into(), "registry.mount-volume.container-path")?;
         }
         let (claim, folder) = (given("claimName"), given("hostPath"));
         let Some(node) = node else {
@@ -40,7 +33,8 @@ impl Mapping {
             return wrong("registry.mount-volume.pinned-hostname", right);
         }
         self.put("storage.volume.nodeName", node.clone().into(), "registry.mount-volume.pinned-hostname")?;
-        let of_path = || folder_of(path.as_deref().unwrap_or(DEFAULT_PATH));
+        let in_container = VolumeStorage { container_path: path, ..VolumeStorage::default() };
+        let of_path = || in_container.absolute_container_path();
         let folder = folder.and_then(Value::as_str).map_or_else(of_path, str::to_owned);
         self.put("storage.volume.hostPath", folder.clone().into(), AT)?;
         self.notes.push(format!(
@@ -50,12 +44,6 @@ impl Mapping {
         ));
         Ok(())
     }
-}
-
-/// The folder on the node for a path in the container.
-fn folder_of(path: &str) -> String {
-    let path = path.trim_end_matches('/');
-    if path.starts_with('/') { path.to_owned() } else { format!("{ROOT}/{path}") }
 }
 
 #[cfg(test)]
